@@ -1,0 +1,1 @@
+"""asyncio shells around the state machines: sockets only, no decisions."""

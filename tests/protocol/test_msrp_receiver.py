@@ -1,0 +1,258 @@
+"""The receiving side of MSRP: reassembly, answers, refusals; and against the sending side with any chunking."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cpmspec.protocol.msrp_receiver import (
+    MAX_INCOMPLETE,
+    Broken,
+    BytesSink,
+    ForSender,
+    MessageAborted,
+    MessageComplete,
+    MsrpReceiver,
+    ReceiverEvent,
+    Reply,
+)
+from cpmspec.protocol.msrp_sender import BytesContent, MsrpSender, Outcome, OutgoingMessage
+from cpmspec.wire.msrp import MsrpFrame, MsrpStream, build_request, new_transaction_id, parse_frame
+
+LOCAL, PEER = ("msrp://a.example:2855/s1;tcp",), ("msrp://b.example:2855/s2;tcp", "msrp://c.example:1/s3;tcp")
+
+
+def send(
+    body: bytes | None, span: str | None = None, *, name: str | None = "m1aa", flag: str = "$", to: str = LOCAL[0],
+    extra: tuple[tuple[str, str], ...] = (), method: str = "SEND", tid: str | None = None,
+) -> bytes:  # fmt: skip
+    headers = [*([("Message-ID", name)] if name else []), *([("Byte-Range", span)] if span else []), *extra]
+    content_type = None if body is None else "text/plain"
+    tid = tid or new_transaction_id(body or b"")
+    return build_request(method, tid, [to], PEER, headers, body, flag, content_type=content_type)
+
+
+def feed(receiver: MsrpReceiver, *frames: bytes) -> list[ReceiverEvent]:
+    stream = MsrpStream()
+    return [found for event in stream.feed(b"".join(frames)) for found in receiver.receive(event)]
+
+
+def statuses(events: list[ReceiverEvent]) -> list[int]:
+    return [event.status for event in events if isinstance(event, Reply)]
+
+
+def content(event: ReceiverEvent) -> bytes:
+    assert isinstance(event, MessageComplete)
+    assert isinstance(event.sink, BytesSink)
+    assert event.sink.closed
+    return event.sink.value()
+
+
+def read(octets: bytes) -> MsrpFrame:
+    frame = parse_frame(octets)
+    assert isinstance(frame, MsrpFrame)
+    assert frame.violations == ()
+    return frame
+
+
+def test_a_message_in_one_chunk() -> None:
+    (event,) = feed(MsrpReceiver(LOCAL), send(b"hello", "1-5/5", tid="transact1"))
+    assert isinstance(event, MessageComplete)
+    assert (event.message_id, event.content_type, event.size, content(event)) == ("m1aa", "text/plain", 5, b"hello")
+    assert event.headers.get("Byte-Range") == "1-5/5"
+    (ok,) = map(read, event.answers)
+    assert (ok.status, ok.transaction_id, ok.to_path, ok.from_path) == (200, "transact1", PEER[:1], LOCAL)
+    (sorry,) = map(read, event.refused(413))
+    assert (sorry.status, sorry.transaction_id) == (413, "transact1")
+
+
+def test_a_success_report_covers_the_message_and_takes_the_whole_path_back() -> None:
+    (event,) = feed(MsrpReceiver(LOCAL), send(b"hello", extra=(("Success-Report", "yes"),)))
+    assert isinstance(event, MessageComplete)
+    ok, report = map(read, event.answers)
+    assert (ok.status, report.method, report.to_path, report.from_path) == (200, "REPORT", PEER, LOCAL)
+    assert (report.message_id, str(report.byte_range)) == ("m1aa", "1-5/5")
+    assert report.status_header == ("000", 200, "OK")
+    assert (report.success_report, report.failure_report) == (None, None)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0), (0, 2, 1), (0, 0, 1, 2)])
+def test_chunks_in_any_order(order: tuple[int, ...]) -> None:
+    chunks = [
+        send(b"abc", "1-3/8", flag="+"), send(b"defg", "4-*/8", flag="+"), send(b"h", "8-8/8"),
+    ]  # fmt: skip
+    events = feed(MsrpReceiver(LOCAL), *(chunks[index] for index in order))
+    assert statuses(events) == [200] * (len(order) - 1)
+    assert content(events[-1]) == b"abcdefgh"
+
+
+def test_overlap_the_last_counts() -> None:
+    events = feed(MsrpReceiver(LOCAL), send(b"abc", "1-3/5", flag="+"), send(b"xyz", "3-5/5"))
+    assert content(events[-1]) == b"abxyz"
+
+
+def test_the_last_chunk_says_how_long_a_message_is() -> None:
+    events = feed(MsrpReceiver(LOCAL), send(b"abc", "1-3/99", flag="+"), send(b"de", "4-99/99"))
+    assert (content(events[-1]), statuses(events)) == (b"abcde", [200])
+
+
+def test_an_empty_message_and_a_send_without_a_body() -> None:
+    receiver = MsrpReceiver(LOCAL)
+    assert statuses(feed(receiver, send(None, "1-0/0", name="bind"))) == [200]
+    (event,) = feed(receiver, send(b"", "1-0/0"))
+    assert content(event) == b""
+
+
+def test_messages_side_by_side() -> None:
+    receiver = MsrpReceiver(LOCAL)
+    assert statuses(feed(receiver, send(b"ab", "1-2/4", flag="+"), send(b"12", "1-2/4", name="m2aa", flag="+"))) == [
+        200, 200,
+    ]  # fmt: skip
+    assert receiver.incomplete == ("m1aa", "m2aa")
+    assert [content(event) for event in feed(receiver, send(b"34", "3-4/4", name="m2aa"), send(b"cd", "3-4/4"))] == [
+        b"1234", b"abcd",
+    ]  # fmt: skip
+
+
+def test_a_message_comes_once() -> None:
+    receiver = MsrpReceiver(LOCAL)
+    (event,) = feed(receiver, send(b"hello"))
+    assert content(event) == b"hello"
+    assert statuses(feed(receiver, send(b"hello"))) == [200]
+    receiver.forget("m1aa")
+    assert content(feed(receiver, send(b"hello"))[0]) == b"hello"
+
+
+def test_aborted_by_its_sender() -> None:
+    receiver = MsrpReceiver(LOCAL)
+    events = feed(receiver, send(b"abc", "1-3/8", flag="+"), send(b"d", "4-8/8", flag="#"))
+    assert MessageAborted("m1aa", "aborted by its sender") in events
+    assert statuses(events) == [200, 200]
+    assert content(feed(receiver, send(b"again"))[0]) == b"again"
+
+
+def test_aborted_with_the_connection() -> None:
+    sinks: list[BytesSink] = []
+    receiver = MsrpReceiver(LOCAL, open_sink=lambda head: sinks.append(BytesSink()) or sinks[-1])  # type: ignore[func-returns-value]
+    feed(receiver, send(b"abc", "1-3/8", flag="+"))
+    assert receiver.close("reset") == [MessageAborted("m1aa", "reset")]
+    assert sinks[0].aborted
+    assert receiver.incomplete == ()
+
+
+# RFC 4975 10 and 7.3: what is refused, and how
+REFUSED = {
+    "another session": (send(b"x", to="msrp://a.example:2855/other;tcp"), 481),
+    "session-id in another case": (send(b"x", to="msrp://a.example:2855/S1;tcp"), 481),
+    "unknown method": (send(None, method="NICKNAME"), 501),
+    "no Message-ID": (send(b"x", name=None), 400),
+    "Byte-Range": (send(b"x", "what"), 400),
+    "Byte-Range from 0": (send(b"x", "0-0/1"), 400),
+    "media type": (send(b"x").replace(b"text/plain", b"image/jpeg"), 415),
+    "claimed too large": (send(b"x", "1-1/1001", flag="+"), 413),
+    "starts beyond the limit": (send(b"x", "9223372036854775808-*/*", flag="+"), 413),
+    "is too large": (send(b"x" * 1001, "1-*/*", flag="+"), 413),
+}
+
+
+def strict() -> MsrpReceiver:
+    return MsrpReceiver(LOCAL, max_size=1000, accepts=lambda content_type: content_type == "text/plain")
+
+
+@pytest.mark.parametrize(("octets", "status"), REFUSED.values(), ids=REFUSED.keys())
+def test_refusals(octets: bytes, status: int) -> None:
+    receiver = strict()
+    events = feed(receiver, octets)
+    assert statuses(events) == [status]
+    assert [event for event in events if isinstance(event, MessageComplete)] == []
+    assert content(feed(receiver, send(b"fine", name="m2aa"))[0]) == b"fine"
+
+
+@pytest.mark.parametrize(("octets", "status"), REFUSED.values(), ids=REFUSED.keys())
+def test_nothing_is_answered_if_no_failure_report_is_wanted(octets: bytes, status: int) -> None:
+    quiet = octets.replace(b"Content-Type", b"Failure-Report: no\r\nContent-Type")
+    if quiet != octets:
+        assert statuses(feed(strict(), quiet)) == []
+    partial = octets.replace(b"Content-Type", b"Failure-Report: partial\r\nContent-Type")
+    assert statuses(feed(strict(), partial)) == [status]
+
+
+@pytest.mark.parametrize("failure", ["no", "partial"])
+def test_no_200_unless_wanted(failure: str) -> None:
+    (event,) = feed(MsrpReceiver(LOCAL), send(b"x", extra=(("Failure-Report", failure), ("Success-Report", "yes"))))
+    assert isinstance(event, MessageComplete)
+    assert [read(octets).method for octets in event.answers] == ["REPORT"]
+    assert len(event.refused(413)) == (failure == "partial")
+
+
+def test_413_comes_while_the_chunk_is_still_being_sent() -> None:
+    receiver, stream = MsrpReceiver(LOCAL, max_size=10), MsrpStream()
+    octets = send(b"x" * 50, "1-*/*", flag="+")
+    events = [found for event in stream.feed(octets[:-40]) for found in receiver.receive(event)]
+    assert statuses(events) == [413]
+    assert isinstance(events[0], MessageAborted)
+    assert [found for event in stream.feed(octets[-40:]) for found in receiver.receive(event)] == []
+    assert statuses(feed(receiver, send(b"x", "51-51/51"))) == [413]
+
+
+def test_the_path_is_compared_as_a_uri() -> None:
+    assert content(feed(MsrpReceiver(LOCAL), send(b"x", to="MSRP://A.EXAMPLE:2855/s1;TCP"))[0]) == b"x"
+    only = MsrpReceiver(LOCAL, peer_path=PEER[:1])
+    assert statuses(feed(only, send(b"x"))) == [481]
+
+
+def test_incomplete_messages_are_limited() -> None:
+    chunks = [send(b"x", "1-1/2", name=f"m{index:04}", flag="+") for index in range(MAX_INCOMPLETE + 1)]
+    assert statuses(feed(MsrpReceiver(LOCAL), *chunks)) == [200] * MAX_INCOMPLETE + [413]
+
+
+def test_what_is_not_for_the_receiver() -> None:
+    receiver = MsrpReceiver(LOCAL)
+    report = send(None, "1-1/1", method="REPORT", extra=(("Status", "000 200 OK"),))
+    (event,) = feed(receiver, report)
+    assert isinstance(event, ForSender)
+    assert event.head.status_header == ("000", 200, "OK")
+    broken = feed(receiver, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert [type(event) for event in broken] == [Broken]
+
+
+@given(
+    st.lists(st.binary(max_size=9000), min_size=1, max_size=4),
+    st.sampled_from([2048, 4000, None]),
+    st.integers(min_value=1, max_value=4),
+    st.booleans(),
+    st.integers(min_value=0, max_value=2**32),
+)
+def test_sender_against_receiver(
+    contents: list[bytes], chunk_size: int | None, window: int, success: bool, seed: int
+) -> None:
+    """Whatever the pieces in which octets arrive, every message comes through once and is known to have."""
+    drawn = random.Random(seed)
+    sender = MsrpSender(LOCAL, PEER[:1], chunk_size=chunk_size, window=window)
+    receiver, other, there, back = MsrpReceiver(LOCAL), MsrpReceiver(PEER[:1]), MsrpStream(), MsrpStream()
+    for index, octets in enumerate(contents):
+        sender.submit(OutgoingMessage(f"m{index:04}", "a/b", BytesContent(octets), success))
+    sent, answered, got, outcomes = bytearray(), bytearray(), [], []
+    while not sender.idle:
+        while (piece := sender.next_octets(0.0)) is not None:
+            sent += piece
+        count = drawn.randint(0, len(sent))
+        for event in there.feed(bytes(sent[:count])):
+            for found in receiver.receive(event):
+                if isinstance(found, MessageComplete):
+                    got.append(content(found))
+                    answered += b"".join(found.answers)
+                elif isinstance(found, Reply):
+                    answered += found.octets
+        del sent[:count]
+        count = drawn.randint(0, len(answered))
+        for event in back.feed(bytes(answered[:count])):
+            for passed in other.receive(event):
+                assert isinstance(passed, ForSender)
+                outcomes += [told for told in sender.receive(passed.head, 0.0) if isinstance(told, Outcome)]
+        del answered[:count]
+    assert got == contents
+    assert outcomes == [Outcome(f"m{index:04}", True, 200) for index in range(len(contents))]
