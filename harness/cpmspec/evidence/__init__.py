@@ -1,0 +1,1 @@
+"""What crossed each point of control and observation, and how it is kept."""
