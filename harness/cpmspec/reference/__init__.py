@@ -1,0 +1,1 @@
+"""The reference CPM Participating Function: a real server that uses none of the harness."""
