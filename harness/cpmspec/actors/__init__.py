@@ -1,0 +1,1 @@
+"""The lower testers: CPM Client, originator, SIP/IP core, message store."""
