@@ -1,0 +1,1 @@
+"""The implementation under test: its profile, and how it is launched or attached."""

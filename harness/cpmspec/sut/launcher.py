@@ -1,0 +1,218 @@
+"""Start an implementation under test by its command line, or attach to one that somebody else runs."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+import cpmspec
+from cpmspec.sut.endpoints import KEYS, parse_address
+from cpmspec.sut.profile import Profile
+from cpmspec.sut.resources import suite_root
+
+#: lines of output that a :class:`LaunchError` repeats
+LAST_LINES = 15
+
+
+class LaunchError(Exception):
+    """The IUT did not start, or cannot be found; the text says why and ends with its last output."""
+
+
+@dataclass(slots=True)
+class RunningIut:
+    """An IUT that listens: the one process of a run, or an address where somebody else runs it."""
+
+    endpoints: dict[str, tuple[str, int]]  #: ``udp``, ``tcp``, ``tls``, ``udp6``, ``tcp6``, ``tls6``: host and port
+    sources: tuple[str, ...]  #: all hosts that it sends from
+    process: subprocess.Popen[bytes] | None = None
+    #: called once, from a watcher thread, with the exit status of a process that ended without being stopped
+    on_exit: Callable[[int], None] | None = None
+    _stopping: bool = field(default=False, repr=False)
+    _threads: list[threading.Thread] = field(default_factory=list, repr=False)
+
+    def poll(self) -> int | None:
+        """The exit status of the process; ``None`` while it runs, and always for an attached IUT."""
+        return self.process.poll() if self.process else None
+
+    def stop(self, timeout: float = 5.0) -> int | None:
+        """End the process: SIGTERM, after ``timeout`` seconds SIGKILL. Nothing happens to an attached IUT."""
+        self._stopping = True
+        if self.process is None:
+            return None
+        if self.process.poll() is None:
+            _signal(self.process, signal.SIGTERM)
+            try:
+                self.process.wait(timeout)
+            except subprocess.TimeoutExpired:
+                _signal(self.process, signal.SIGKILL)
+                self.process.wait()
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(timeout)
+        return self.process.returncode
+
+    def _watch(self) -> None:
+        """Wait for the end of the process and tell ``on_exit``."""
+        if self.process is not None:
+            status = self.process.wait()
+            if not self._stopping and self.on_exit is not None:
+                self.on_exit(status)
+
+
+def attach(profile: Profile) -> RunningIut:
+    """Find an IUT that somebody else runs, at the addresses of its profile.
+
+    :raises LaunchError: a host name has no address.
+    """
+    endpoints = {endpoint.key: (_numeric(endpoint.host), endpoint.port) for endpoint in profile.iut.sip.endpoints}
+    return RunningIut(endpoints, _sources(profile, endpoints))
+
+
+def launch(
+    profile: Profile,
+    *,
+    placeholders: Mapping[str, str],
+    log: Path,
+    parts: Path | None = None,
+    on_exit: Callable[[int], None] | None = None,
+) -> RunningIut:
+    """Start the IUT and wait until it says that it is ready.
+
+    :param placeholders: values for ``{core}``, ``{store}``, ``{workdir}`` and so on; ``{python}`` and ``{suite}`` are
+        known already. The process is started in ``{workdir}`` if there is one.
+    :param log: where all its output goes.
+    :param parts: a file for ``--parts``, appended to the command.
+    :raises LaunchError: it cannot be started, ends, or is not ready within ``iut.ready_within`` seconds.
+    """
+    command = _command(profile, placeholders, parts)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd=placeholders.get("workdir"),
+            env=_environment(),
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise LaunchError(f"iut.command: cannot start {command[0]}: {error.strerror}") from error
+    output = _Output(profile.iut.ready or "", log)
+    pump = threading.Thread(target=output.pump, args=(process.stdout,), name="iut-output", daemon=True)
+    pump.start()
+    endpoints = _wait_until_ready(profile, process, output, pump)
+    running = RunningIut(endpoints, _sources(profile, endpoints), process, on_exit)
+    watcher = threading.Thread(target=running._watch, name="iut-watcher", daemon=True)
+    running._threads += [pump, watcher]
+    watcher.start()
+    return running
+
+
+class _Output:
+    """Reads the process's output line by line: into the log, and until the ready line is found."""
+
+    def __init__(self, ready: str, log: Path) -> None:
+        self.ready = re.compile(ready)
+        self.log = log
+        self.last: collections.deque[str] = collections.deque(maxlen=LAST_LINES)
+        self.match: re.Match[str] | None = None
+        self.settled = threading.Event()  #: the ready line was read, or the output has ended
+
+    def pump(self, stream: IO[bytes]) -> None:
+        """Read to the end of ``stream``."""
+        with stream, self.log.open("ab") as log:
+            for line in stream:
+                log.write(line)
+                log.flush()
+                if self.match is None:
+                    text = line.decode("utf-8", "replace").rstrip()
+                    self.last.append(text)
+                    self.match = self.ready.search(text)
+                    if self.match:
+                        self.settled.set()
+        self.settled.set()
+
+
+def _wait_until_ready(
+    profile: Profile, process: subprocess.Popen[bytes], output: _Output, pump: threading.Thread
+) -> dict[str, tuple[str, int]]:
+    """The endpoints of the ready line; otherwise the process is ended and the reason raised."""
+    in_time = output.settled.wait(profile.iut.ready_within)
+    reason = f"was not ready within {profile.iut.ready_within:g} s"
+    if in_time and output.match is None:
+        try:
+            reason = f"ended with status {process.wait(1.0)} before it was ready"
+        except subprocess.TimeoutExpired:
+            reason = "closed its output before it was ready"
+    if output.match is not None:
+        try:
+            return _endpoints(profile, output.match)
+        except ValueError as error:
+            reason = f"said that it is ready, but not where: found {output.match[0]!r}, expected {error}"
+    _signal(process, signal.SIGKILL)
+    process.wait()
+    pump.join(1.0)
+    shown = "".join(f"\n  | {line}" for line in output.last) or " (no output)"
+    raise LaunchError(f"{profile.iut.name} {reason}; its last output:{shown}")
+
+
+def _endpoints(profile: Profile, match: re.Match[str]) -> dict[str, tuple[str, int]]:
+    """Read the named groups of the ready line.
+
+    :raises ValueError: says what was expected.
+    """
+    groups = {name: value for name, value in match.groupdict().items() if value}
+    endpoints = {key: parse_address(groups[key]) for key in KEYS if key in groups}
+    if "port" in groups:
+        host, port = parse_address(f"{groups.get('host') or profile.iut.sip.host or '127.0.0.1'}:{groups['port']}")
+        endpoints[profile.iut.sip.transport + ("6" if ":" in host else "")] = (host, port)
+    if not endpoints:
+        raise ValueError("an address in one of the named groups")
+    return endpoints
+
+
+def _command(profile: Profile, placeholders: Mapping[str, str], parts: Path | None) -> list[str]:
+    values = {"python": sys.executable, "suite": str(suite_root()), **placeholders}
+    command = [
+        re.sub(r"\{(\w+)\}", lambda found: values.get(found[1], ""), argument) for argument in profile.iut.command
+    ]
+    return [*command, "--parts", str(parts.resolve())] if parts else command
+
+
+def _environment() -> dict[str, str]:
+    """Ours, with the folder of this package in reach and output unbuffered, for an IUT that is written in Python."""
+
+    source = str(Path(cpmspec.__file__).resolve().parent.parent)
+    paths = [source, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)), "PYTHONUNBUFFERED": "1"}
+
+
+def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """Signal the process and what it has started: it leads a session of its own."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)
+
+
+def _numeric(host: str) -> str:
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
+    except OSError as error:
+        raise LaunchError(f"iut.sip: no address for the host {host}: {error.strerror}") from error
+    return str(found[0][4][0])
+
+
+def _sources(profile: Profile, endpoints: Mapping[str, tuple[str, int]]) -> tuple[str, ...]:
+    hosts = [host for host, _ in endpoints.values()]
+    return tuple(dict.fromkeys([*hosts, *(source.strip("[]") for source in profile.iut.sip.sources)]))
