@@ -1,0 +1,55 @@
+"""The papers at the top of the project say what the project does."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SET_UP = "python3 -m venv .venv && .venv/bin/pip install tox && .venv/bin/tox"
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def test_readme_has_the_two_commands_word_for_word() -> None:
+    lines = read("README.md").splitlines()
+    assert f"{SET_UP} -e certify" in lines
+    assert SET_UP in lines
+
+
+def test_ci_runs_the_readme_s_command_then_the_rest() -> None:
+    text = read(".ci/run")
+    assert SET_UP in text.splitlines()
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+    environments = re.findall(r"for environment in (.*); do", text)
+    assert environments == ["certify mutants lint types"]
+
+
+def test_tox_has_the_environments() -> None:
+    config = configparser.ConfigParser(interpolation=None)
+    config.read_string(read("tox.ini"))
+    assert config["tox"]["env_list"] == "tests"
+    for name in ("tests", "certify", "mutants", "lint", "types"):
+        assert config[f"testenv:{name}"]["commands"]
+
+
+@pytest.mark.parametrize("page", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/profile.md"])
+def test_links_lead_somewhere(page: str) -> None:
+    targets = re.findall(r"\]\(([^)#]+)[^)]*\)", read(page))
+    missing = [
+        target for target in targets if "://" not in target and not ((ROOT / page).parent / target).resolve().exists()
+    ]
+    assert missing == []
+
+
+def test_readme_shows_every_exit_status() -> None:
+    from cpmspec.cli import common
+
+    rows = {int(row) for row in re.findall(r"^\| (\d+) \|", read("README.md"), re.MULTILINE)}
+    assert rows == {value for name, value in vars(common).items() if name.startswith("EXIT_")}
