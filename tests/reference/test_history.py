@@ -18,13 +18,11 @@ ALICE = "sip:alice@example.com"
 
 @dataclass
 class Imap:
-    """Keeps objects by account and folder; ``refuse`` NOs APPENDs, ``forget`` drops the answer of the next one,
-    ``silent`` answers none."""
+    """Keeps objects by account and folder; ``refuse`` NOs APPENDs, ``forget`` drops the answer of the next one."""
 
     objects: dict[str, list[tuple[str, bytes]]] = field(default_factory=dict)
     refuse: bool = False
     forget: bool = False
-    silent: bool = False
     appended: asyncio.Event = field(default_factory=asyncio.Event)
     refused: asyncio.Event = field(default_factory=asyncio.Event)
     port: int = 0
@@ -66,8 +64,6 @@ class Imap:
                 if self.forget:
                     self.forget = False
                     return None
-                if self.silent:
-                    return b""
                 return tag + b" OK done\r\n"
             case "SEARCH":
                 here = [octets for name, octets in mine if name == folder]
@@ -161,16 +157,6 @@ async def test_an_append_of_unknown_outcome_is_looked_for_before_it_is_repeated(
     again = await start(history__host="127.0.0.1", history__port=imap.port)
     await idle(again)
     assert len(imap.objects["alice"]) == 1
-
-
-async def test_a_store_that_does_not_answer_does_not_keep_the_server_from_stopping(start: Any, imap: Imap) -> None:
-    imap.silent = True
-    core = await start(history__host="127.0.0.1", history__port=imap.port)
-    await core.defer()
-    await deliver(core)
-    await asyncio.wait_for(imap.appended.wait(), 5)
-    async with asyncio.timeout(8):  # less than the client's own patience with the store
-        await core.server.stop()
 
 
 @pytest.mark.parametrize(

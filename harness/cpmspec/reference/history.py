@@ -121,13 +121,8 @@ class History:
         try:
             for message in messages:
                 await self.record_one(visit, message)
-        except asyncio.CancelledError:
-            visit.abandon()  # a command may be under way in its thread: no second one beside it
-            raise
-        except (StoreFailure, StoreError):
+        finally:
             await aside(visit.close)
-            raise
-        await aside(visit.close)
 
     async def record_one(self, visit: Visit, message: DeferredMessage) -> None:
         """Append one message, unless an earlier attempt of unknown outcome did."""

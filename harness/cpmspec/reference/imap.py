@@ -6,7 +6,6 @@ import imaplib
 import re
 import socket
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from cpmspec.wire.imap import encode_mailbox
@@ -77,11 +76,6 @@ class Visit:
             self._imap.logout()
         except (OSError, imaplib.IMAP4.error):
             self._imap.shutdown()
-
-    def abandon(self) -> None:
-        """Break the connection off, from any thread: a command that is under way in another one fails at once."""
-        with suppress(OSError):
-            self._imap.sock.shutdown(socket.SHUT_RDWR)
 
     def _ask(self, command: Callable[..., tuple[str, list[Any]]], *arguments: Any) -> list[Any]:
         status, data = command(*arguments)
