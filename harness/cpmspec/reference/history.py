@@ -51,6 +51,8 @@ async def aside(work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> 
     def settle(result: T | None, error: Exception | None) -> None:
         if not done.done():
             done.set_exception(error) if error is not None else done.set_result(cast("T", result))
+        elif isinstance(result, Visit):  # whoever asked for it has gone: it leaves too
+            threading.Thread(target=result.close, name="history", daemon=True).start()
 
     def run() -> None:
         result, failure = None, None
