@@ -12,7 +12,7 @@ import pytest
 from cpmspec.actors.client import Behaviour, Chunk, Client, Offer, Session
 from cpmspec.evidence.trace import Kind, Pco, Role
 from cpmspec.net.msrp import MsrpConnection, MsrpListener, connect_msrp, listen_msrp
-from cpmspec.net.sip import IncomingRequest
+from cpmspec.net.sip import Hop, IncomingRequest
 from cpmspec.net.tls import client_context, self_signed
 from cpmspec.protocol.dialogs import Dialog
 from cpmspec.protocol.offer_answer import choose_setup
@@ -159,6 +159,27 @@ async def test_a_message_is_received_answered_and_the_session_ends(bench: Any, m
     assert not session.withheld
     roles = {(frame.sender, frame.pco) for frame in bench.frames}
     assert {(Role.CLIENT, Pco.MSRP), (Role.IUT, Pco.MSRP), (Role.CORE, Pco.GM), (Role.CLIENT, Pco.GM)} <= roles
+
+
+@pytest.mark.parametrize("past", [False, True])
+async def test_a_caller_over_tcp_is_known_by_its_via(bench: Any, media: Any, past: bool) -> None:
+    """The core opens a connection of its own to the client's Contact; its port is any, as is that of a PF's."""
+    client = Client(
+        bench.frames.append, uri=USER, core=Hop("tcp", *bench.core.access["tcp"]), domain="home.test", psi=PSI
+    )
+    bench.actors.append(client)
+    await client.start()
+    assert await client.register() == 200
+    session = await client.retrieve()
+    assert session.failure is None
+    request = media.dialog.request("BYE")
+    if past:
+        request = request.with_headers(request.headers.without("Route"))
+    assert (await bench.pf.endpoint.request(request)).status == 200
+    (bye,) = [frame for frame in bench.frames if frame.octets.startswith(b"BYE")]
+    assert (bye.pco, bye.sender, bye.receiver) == (Pco.GM, Role.IUT if past else Role.CORE, Role.CLIENT)
+    (opening,) = [frame for frame in bench.frames if (frame.kind, frame.connection) == (Kind.OPEN, bye.connection)]
+    assert opening.sender is bye.sender
 
 
 async def test_every_legal_form_of_chunking_is_put_together(bench: Any, media: Any) -> None:

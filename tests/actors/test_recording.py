@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from cpmspec.actors.recording import connection_number, msrp_tap, sip_tap
+import pytest
+
+from cpmspec.actors.recording import connection_number, greeted, msrp_tap, sip_tap
 from cpmspec.evidence.trace import Address, Frame, Kind, Pco, Role
 from cpmspec.net.tap import TapEvent
 
@@ -32,6 +34,27 @@ def test_nobody_is_not_recorded() -> None:
     frames: list[Frame] = []
     sip_tap(frames.append, Pco.ISC, Role.CORE, lambda _: None)(event(b"x"))
     assert frames == []
+
+
+@pytest.mark.parametrize(("kind", "octets"), [("data", b"in"), ("close", b"")])
+def test_an_opening_waits_for_what_the_caller_says(kind: Any, octets: bytes) -> None:
+    told: list[object] = []
+    tap = greeted(told.append, lambda caller, octets: told.append((caller, octets)))
+    opening, first, second = event(kind="open", sent=False), event(octets, kind=kind, sent=False), event(b"out")
+    tap(opening)
+    assert told == []
+    tap(first)
+    tap(second)
+    assert told == [(Address(*THERE), octets), opening, first, second]
+
+
+def test_what_we_open_waits_for_nothing() -> None:
+    told: list[object] = []
+    tap = greeted(told.append, lambda caller, octets: told.append((caller, octets)))
+    events = [event(kind="open"), event(b"in", sent=False), event(b"datagram", sent=False, connection=0)]
+    for one in events:
+        tap(one)
+    assert told == events
 
 
 def test_long_messages_take_several_frames() -> None:

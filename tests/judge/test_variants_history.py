@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from cpmspec.evidence.trace import Pco, Role
+from cpmspec.judge.octets import store_commands
 from cpmspec.judge.verdict import Verdict
 from scene import ALICE, Scene, Sent, delivered
 
@@ -220,4 +221,21 @@ def test_one_store_connection_for_all() -> None:
     connection = scene.connection("store")
     scene.imap(LOGIN, append(messages[0], "a2"), append(messages[1], "a3"), connection=connection)
     scene.put(Pco.STORE, Role.IUT, Role.STORE, b"a4 LOGOUT\r\n", connection=connection)
+    assert scene.broken() == set()
+
+
+def test_a_refusal_amid_a_literal_that_comes_anyway() -> None:
+    """RFC 7888 4: a client sends a non-synchronising literal whatever the store says; Dovecot says NO before it."""
+    scene, messages = opened(1)
+    name, octets = b"a2 APPEND conv", object_of(messages[0])
+    connection = scene.connection("store")
+    announced = name + b" {%d+}\r\n" % len(octets)
+    scene.imap(LOGIN, (announced, b"a2 NO [TRYCREATE] no such mailbox\r\n"), connection=connection)
+    scene.imap((octets[:20], b""), (octets[20:] + b"\r\n", b""), append(messages[0], "a3"), connection=connection)
+    commands = store_commands(scene.trace())
+    assert [(one.command.tag, one.command.name, one.accepted) for one in commands] == [
+        ("a1", "LOGIN", True), ("a2", "APPEND", False), ("a3", "APPEND", True),
+    ]  # fmt: skip
+    assert commands[1].command.arguments == (b"conv", octets)
+    assert commands[1].answer == b"NO [TRYCREATE] no such mailbox"
     assert scene.broken() == set()

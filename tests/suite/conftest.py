@@ -118,8 +118,8 @@ def make_bench(fake_lab: FakeLab, case_lab: type[CaseLab], tmp_path: Path) -> It
 
     def make(judge: Callable[[Trace], Judgement] = passes, pending: Callable[[Trace], int] = lambda trace: 0) -> Bench:
         setup = BenchSetup(
-            control=fake_lab.address, token=TOKEN, access={"udp": ("127.0.0.1", 9)}, endpoints=("udp",),
-            hosts=("127.0.0.1",), out=str(tmp_path), run="r", seed=1, attached=True,
+            control=fake_lab.address, token=TOKEN, host="127.0.0.1", access={"udp": ("127.0.0.1", 9)},
+            endpoints=("udp",), hosts=("127.0.0.1",), out=str(tmp_path), run="r", seed=1, attached=True,
         )  # fmt: skip
         bench = Bench(setup, Profile.from_json(PROFILE), judge, pending)
         bench.start()

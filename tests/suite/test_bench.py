@@ -366,7 +366,8 @@ def test_more_pool_users_than_there_are(make_bench: MakeBench) -> None:
 
 def test_the_setup_survives_the_way_to_a_worker() -> None:
     setup = BenchSetup(
-        control=("127.0.0.1", 1), token="t", access={"udp": ("127.0.0.1", 2)}, endpoints=("udp",), hosts=("::1",),
+        control=("127.0.0.1", 1), token="t", host="127.0.0.1", access={"udp": ("127.0.0.1", 2)},
+        endpoints=("udp",), hosts=("::1",),
         out="/o", run="r", seed=1, attached=False, worker="gw1", index=1, count=2,
     )  # fmt: skip
     assert BenchSetup.from_json(setup.to_json()) == setup

@@ -21,8 +21,8 @@ def config(tmp_path: Path, **core: Any) -> bytes:
         "token": TOKEN, "domain": "example.com", "psi": "sip:deferred@example.com", "sources": [], "t1": 0.01,
         "frames": str(tmp_path / "frames.jsonl"),
         "core": {"host": "127.0.0.1", "port": 0, "tls_port": 0, "host6": "", "tls_cert": "", "tls_key": "", "ca": "",
-                 **core},
-        "store": {"host": "127.0.0.1", "port": 0, "password": "cpmspec"},
+                 "outside": None, **core},
+        "store": {"host": "127.0.0.1", "port": 0, "password": "cpmspec", "outside": None},
     }  # fmt: skip
     return json.dumps(plain).encode() + b"\n"
 
@@ -48,8 +48,8 @@ def test_it_tells_where_it_listens_and_ends_with_its_input(tmp_path: Path) -> No
     process = start(config(tmp_path))
     assert process.stdout is not None
     ready = json.loads(process.stdout.readline())["ready"]
-    assert set(ready) == {"control", "core", "access", "store"}
-    assert {"udp", "tcp"} <= ready["core"].keys()
+    assert set(ready) == {"control", "front", "access", "store"}
+    assert {"udp", "tcp"} <= ready["front"].keys()
     line = ControlLine((ready["control"][0], ready["control"][1]), TOKEN)
     assert line.call("state")["gone"] is None
     line.call("iut", endpoints={"udp": ["127.0.0.1", 9]}, sources=[])
@@ -59,6 +59,18 @@ def test_it_tells_where_it_listens_and_ends_with_its_input(tmp_path: Path) -> No
     line.close()
     assert end(process) == 0
     assert (tmp_path / "frames.jsonl").is_file()
+
+
+def test_with_an_outside_core_it_relays(tmp_path: Path) -> None:
+    process = start(config(tmp_path, outside={"back_port": 0, "back_tls_port": 0}))
+    assert process.stdout is not None
+    ready = json.loads(process.stdout.readline())["ready"]
+    assert set(ready) == {"control", "front", "back", "store"}
+    line = ControlLine((ready["control"][0], ready["control"][1]), TOKEN)
+    line.call("outside-core", isc={"udp": ["127.0.0.1", 9]})
+    assert line.call("third-party", user="sip:nobody@example.com", gone=False)["status"] is None
+    line.close()
+    assert end(process) == 0
 
 
 def test_an_address_in_use(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cpmspec.sut.endpoints import Endpoint, parse_address, parse_endpoint
+from cpmspec.sut.endpoints import Endpoint, addresses_text, parse_address, parse_addresses, parse_endpoint
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,15 @@ def test_no_endpoint(text: str) -> None:
 def test_no_address(text: str) -> None:
     with pytest.raises(ValueError, match="address:port"):
         parse_address(text)
+
+
+def test_addresses_by_key() -> None:
+    text = "udp=127.0.0.1:5060,tls6=[::1]:5061"
+    assert parse_addresses(text) == {"udp": ("127.0.0.1", 5060), "tls6": ("::1", 5061)}
+    assert addresses_text(parse_addresses(text)) == text
+
+
+@pytest.mark.parametrize("text", ["", "udp", "sctp=127.0.0.1:1", "udp=127.0.0.1", "udp=127.0.0.1:1,"])
+def test_no_addresses_by_key(text: str) -> None:
+    with pytest.raises(ValueError, match="address:port"):
+        parse_addresses(text)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cpmspec.sut.launcher import LaunchError, RunningIut, attach, launch
-from cpmspec.sut.profile import Profile
+from cpmspec.sut.launcher import LaunchError, RunningIut, attach, launch, outside_core, outside_store
+from cpmspec.sut.profile import OutsideCore, OutsideStore, Profile
 
 READY = r"ready(?: udp=(?P<udp>\S+))?(?: tcp6=(?P<tcp6>\S+))?(?: at (?P<host>\S+) (?P<port>\d+))?"
 #: prints the line, then waits for a signal
@@ -180,3 +180,62 @@ def test_python_of_the_suite_is_used(tmp_path: Path) -> None:
     running = start(tmp_path, profile("import sys; print(sys.executable); " + SERVER, "ready udp=127.0.0.1:4000"))
     running.stop()
     assert (tmp_path / "iut.log").read_text().splitlines()[0] == sys.executable
+
+
+# --- an outside core and an outside store -----------------------------------------------------------------------------
+
+CORE_READY = r"^ready access=(?P<access>\S+) isc=(?P<isc>\S+)"
+
+
+def core(line: str) -> OutsideCore:
+    return OutsideCore(command=("{python}", "-c", SERVER, line), ready=CORE_READY)
+
+
+def test_outside_core_tells_its_legs(tmp_path: Path) -> None:
+    line = "ready access=udp=127.0.0.1:1,tls6=127.0.0.1:2 isc=udp=127.0.0.1:3,tls6=[::1]:4"
+    running = outside_core(core(line), placeholders={}, log=tmp_path / "core.log")
+    try:
+        assert running.access == {"udp": ("127.0.0.1", 1), "tls6": ("127.0.0.1", 2)}
+        assert running.isc == {"udp": ("127.0.0.1", 3), "tls6": ("::1", 4)}
+    finally:
+        running.stop()
+    assert running.poll() == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("ready access=udp=127.0.0.1:1 isc=sctp=127.0.0.1:3", "expected key=address:port with keys out of udp, tcp"),
+        ("ready access=127.0.0.1:1 isc=udp=127.0.0.1:3", "expected key=address:port with keys out of udp, tcp"),
+        ("ready access=udp=here isc=udp=127.0.0.1:3", "expected address:port"),
+    ],
+)
+def test_outside_core_that_says_nonsense(tmp_path: Path, line: str, expected: str) -> None:
+    with pytest.raises(LaunchError, match="the outside core said that it is ready, but not where") as caught:
+        outside_core(core(line), placeholders={}, log=tmp_path / "core.log")
+    assert expected in str(caught.value)
+
+
+def test_outside_core_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(LaunchError, match=r"^core\.outside\.command: cannot start no-such-core: No such file"):
+        outside_core(OutsideCore(command=("no-such-core",), ready=CORE_READY), placeholders={}, log=tmp_path / "c.log")
+
+
+def test_outside_store(tmp_path: Path) -> None:
+    made = OutsideStore(
+        command=("{python}", "-c", SERVER, "ready address=127.0.0.1:143"), ready=r"^ready address=(?P<address>\S+)"
+    )
+    running = outside_store(made, placeholders={}, log=tmp_path / "store.log")
+    running.stop()
+    assert running.address == ("127.0.0.1", 143)
+
+
+def test_what_runs_already_is_found_at_its_address(tmp_path: Path) -> None:
+    there = OutsideCore(access={"udp": "192.0.2.1:5060"}, isc={"udp": "[2001:db8::1]:5070"})
+    found = outside_core(there, placeholders={}, log=tmp_path / "core.log")
+    assert (found.access, found.isc) == ({"udp": ("192.0.2.1", 5060)}, {"udp": ("2001:db8::1", 5070)})
+    assert found.stop() is None
+    assert outside_store(OutsideStore(address="192.0.2.1:143"), placeholders={}, log=tmp_path / "s.log").address == (
+        "192.0.2.1",
+        143,
+    )

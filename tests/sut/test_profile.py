@@ -163,6 +163,61 @@ def test_json_form_is_plain_and_complete(tmp_path: Path) -> None:
         pytest.param({"iut": "ready = 'ready (?P<port>.)'"}, ["because iut.command is missing"], id="ready-alone"),
         pytest.param({"iut": "restartable = true"}, ["iut.restartable: found true"], id="restartable"),
         pytest.param({"history": "accounts = 3"}, ["history.accounts: found 3", "a pattern (text)"], id="accounts"),
+        pytest.param(
+            {"core": '[core.outside]\ncommand = ["core"]'},
+            ["core.outside.ready: found nothing, expected a regular expression"],
+            id="outside-core-never-ready",
+        ),
+        pytest.param(
+            {"core": "[core.outside]\ncommand = ['core']\nready = 'ready (?P<access>.)'"},
+            ["core.outside.ready: found", "expected a regular expression with the named groups access and isc"],
+            id="outside-core-ready-without-groups",
+        ),
+        pytest.param(
+            {"core": "[core.outside]\ncommand = ['{store}']\nready = '(?P<access>.)(?P<isc>.)'"},
+            ["core.outside.command[0]: found", "placeholders out of {python}, {suite}"],
+            id="outside-core-placeholder",
+        ),
+        pytest.param(
+            {"core": '[core.outside]\naccess = { udp = "192.0.2.1:5060" }'},
+            ["core.outside.isc: found addresses for no leg, expected for the legs of core.outside.access: udp"],
+            id="outside-core-without-isc",
+        ),
+        pytest.param(
+            {"core": '[core.outside]\naccess = { sctp = "192.0.2.1:5060" }'},
+            ["core.outside.access: found", "a table with keys out of udp, tcp, tls"],
+            id="outside-core-leg",
+        ),
+        pytest.param(
+            {"core": "[core.outside]\ncommand = ['c']\nready = '(?P<access>.)(?P<isc>.)'\naccess = { udp = 'h:1' }"},
+            ["core.outside.access: found addresses, expected none: the ready line"],
+            id="outside-core-twice",
+        ),
+        pytest.param(
+            {"core": "[core.outside]\nback_port = 5070"},
+            ["core.outside.command: found neither, expected core.outside.command or core.outside.access"],
+            id="outside-core-of-ports-alone",
+        ),
+        pytest.param(
+            {"history": 'store = "outside"'},
+            ['history.store: found "outside", expected "embedded", because [history.outside] has neither'],
+            id="outside-store-nowhere",
+        ),
+        pytest.param(
+            {"history": '[history.outside]\naddress = "192.0.2.1:143"'},
+            ['history.store: found "embedded", expected "outside", because [history.outside] is set'],
+            id="outside-store-not-chosen",
+        ),
+        pytest.param(
+            {"history": 'store = "outside"\n[history.outside]\naddress = "192.0.2.1"'},
+            ['history.outside.address: found "192.0.2.1", expected address:port'],
+            id="outside-store-without-port",
+        ),
+        pytest.param(
+            {"history": 'store = "outside"\n[history.outside]\ncommand = ["s"]\naddress = "192.0.2.1:143"'},
+            ["history.outside.ready: found nothing", "history.outside.address: found"],
+            id="outside-store-twice",
+        ),
     ],
 )
 def test_one_mistake(tmp_path: Path, tables: dict[str, str], expected: list[str]) -> None:

@@ -94,6 +94,33 @@ def test_a_refused_literal_is_abandoned() -> None:
     assert [next_one.name for next_one in stream.feed(b"b NOOP\r\n")] == ["NOOP"]
 
 
+@pytest.mark.parametrize("announced", [b"{3}", b"~{3}", b"{0}", b"{99999999}"])
+def test_a_client_waits_for_leave_to_send_a_synchronising_literal(announced: bytes) -> None:
+    stream = ImapCommandStream()
+    waits = []
+    for piece in (b"a APPEND x ", announced, b"\r", b"\n"):
+        stream.feed(piece)
+        waits.append(stream.awaiting)
+    assert waits == [False, False, False, True]
+    stream.feed(b"\r\n" if announced == b"{0}" else b"a")
+    assert not stream.awaiting
+
+
+@pytest.mark.parametrize("octets", [b"", b"a NOOP", b"a NOOP\r\n", b"a APPEND x {3+}\r\n", b"a APPEND x {3}\r\nabc"])
+def test_else_it_waits_for_nothing(octets: bytes) -> None:
+    stream = ImapCommandStream()
+    stream.feed(octets)
+    assert not stream.awaiting
+
+
+@pytest.mark.parametrize("announced", [b"{0}", b"{99999999}"])
+def test_a_refused_literal_of_any_size_is_abandoned(announced: bytes) -> None:
+    stream = ImapCommandStream()
+    stream.feed(b"a APPEND x " + announced + b"\r\n")
+    stream.abandon()
+    assert [command.name for command in stream.feed(b"b NOOP\r\n")] == ["NOOP"]
+
+
 @pytest.mark.parametrize(
     ("octets", "tag", "text", "status", "literals"),
     [

@@ -108,8 +108,11 @@ class Core:
         """How a user's traffic is treated."""
         return self.policies[user]
 
-    async def third_party_done(self, user: str) -> int | None:
-        """Wait for the end of the user's last third-party REGISTER: its status, 408 without one, ``None`` if none."""
+    async def third_party_done(self, user: str, *, gone: bool = False) -> int | None:
+        """Wait for the end of the user's last third-party REGISTER: its status, 408 without one, ``None`` if none.
+
+        What it tells (``gone`` or not) is known here without asking.
+        """
         return await self.third_party.done(user)
 
     async def held(self, user: str) -> None:

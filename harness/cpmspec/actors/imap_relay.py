@@ -1,49 +1,53 @@
-"""The recording relay between the PF and the message store: passes every octet on, and takes it down (PCO store).
+"""The recording relay between the PF and the message store: takes down every octet that crosses (PCO store).
 
-A frame belongs to the account that logs in on its connection (LOGIN or AUTHENTICATE PLAIN, RFC 3501 6.2, RFC 4616);
-what preceded the login is held back until it is known, with the time at which it happened.
+It passes on what the PF and the store say, but for what a fault stops (:mod:`cpmspec.actors.imap_gate`), and knows
+nothing else of the store: any IMAP server may stand behind it. A frame belongs to the account that logs in on its
+connection; what preceded the login is held back until it is known, with the time at which it happened.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import socket
 import struct
 from collections.abc import Callable
 from contextlib import suppress
 
+from cpmspec.actors.imap_gate import EVERYBODY, FaultOf, ImapGate
 from cpmspec.actors.recording import connection_number
 from cpmspec.evidence.recorder import cut
 from cpmspec.evidence.trace import Address, Frame, Kind, Pco, Role
 from cpmspec.net.clock import now_us
 from cpmspec.net.tap import address_of, next_connection
-from cpmspec.wire.imap import ImapCommand, ImapCommandStream
 
 #: takes each frame with the account of its connection; ``None``: nobody logged in on it
 StoreRecorder = Callable[[Frame, str | None], None]
 
 _READ = 65_536
+#: seconds that the store has to end a connection which the PF ended
+_LEAVING = 1.0
 
 
 class ImapRelay:
-    """Listens for the PF and connects to the store behind it. ``fault`` tells what is to go wrong for an account."""
+    """Listens for the PF and connects to the store behind it. ``fault`` tells what is to go wrong for an account.
 
-    def __init__(self, recorder: StoreRecorder, fault: Callable[[str], str | None]) -> None:
+    ``refuse`` cuts a connection when the account logs in, for everybody (``*``) at once; the other faults are the
+    gate's.
+    """
+
+    def __init__(self, recorder: StoreRecorder, fault: FaultOf) -> None:
         self.address = Address("", 0)
+        self.behind = Address("", 0)  #: the store; connections that come from now on go there
         self._recorder = recorder
         self._fault = fault
-        self._behind = Address("", 0)
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def start(self, host: str, port: int, behind: Address) -> None:
-        """Listen, and relay to ``behind``.
+    async def start(self, host: str, port: int) -> None:
+        """Listen.
 
         :raises OSError: the address is in use.
         """
-        self._behind = behind
         self._server = await asyncio.start_server(self._serve, host, port, limit=_READ)
         self.address = Address(*address_of(self._server.sockets[0].getsockname()))
 
@@ -63,47 +67,98 @@ class ImapRelay:
             task.add_done_callback(self._tasks.discard)
         record = _Record(self._recorder, writer)
         record.life(Kind.OPEN, sent=False)
-        inner: asyncio.StreamWriter | None = None
         try:
-            if self._fault("*") == "refuse":
+            if self._fault(EVERYBODY) == "refuse":
                 record.life(Kind.RESET, sent=True)
                 _reset(writer)
                 return
-            inner_reader, inner = await asyncio.open_connection(*self._behind)
-            answers = asyncio.create_task(_pump(inner_reader, writer, lambda octets: record.data(octets, sent=True)))
-            try:
-                await self._commands(reader, writer, inner, record)
-            finally:
-                inner.close()
-                await asyncio.wait([answers], timeout=1.0)
-                answers.cancel()
-        except OSError:
-            record.life(Kind.RESET, sent=False)
+            await self._relay(reader, writer, record)
         except asyncio.CancelledError:
             record.life(Kind.CLOSE, sent=True)
         finally:
             record.flush()
             writer.close()
-            if inner is not None:
-                inner.close()
 
-    async def _commands(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, inner: asyncio.StreamWriter, record: _Record
-    ) -> None:
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, record: _Record) -> None:
+        try:
+            store_reader, store = await asyncio.open_connection(*self.behind)
+        except OSError:
+            record.life(Kind.RESET, sent=True)
+            _reset(writer)
+            return
+        passage = _Passage(self._fault, writer, record)
+        answers = asyncio.create_task(passage.answers(store_reader))
+        try:
+            await passage.commands(reader, store)
+        finally:
+            store.close()
+            await asyncio.wait([answers], timeout=_LEAVING)
+            answers.cancel()
+            store.transport.abort()
+
+
+class _Passage:
+    """Both directions of one connection."""
+
+    def __init__(self, fault: FaultOf, writer: asyncio.StreamWriter, record: _Record) -> None:
+        self._fault = fault
+        self._gate = ImapGate(fault)
+        self._writer = writer
+        self._record = record
+
+    async def commands(self, reader: asyncio.StreamReader, store: asyncio.StreamWriter) -> None:
         """Pass on what the PF sends until it sends no more."""
-        login = _LoginWatch()
-        while octets := await reader.read(_READ):
-            account = login.feed(octets)
-            if account is not None:
-                record.account_is(account)
-            record.data(octets, sent=False)
-            if account is not None and self._fault(account) == "refuse":
-                record.life(Kind.RESET, sent=True)
-                _reset(writer)
-                return
-            inner.write(octets)
-            await inner.drain()
-        record.life(Kind.CLOSE, sent=False)
+        try:
+            while octets := await reader.read(_READ):
+                onward = self._take(octets)
+                if self._record.ended:
+                    return
+                await self._tell()
+                if onward:
+                    with suppress(OSError):  # what ended the store's side is told there
+                        store.write(onward)
+                        await store.drain()
+        except OSError:
+            self._record.life(Kind.RESET, sent=False)
+        else:
+            self._record.life(Kind.CLOSE, sent=False)
+
+    def _take(self, octets: bytes) -> bytes:
+        """Take down what the PF sent; what of it is for the store. A login may end the connection."""
+        before = self._gate.account
+        onward = self._gate.commands(octets)
+        account = self._gate.account
+        if account is None or account == before:
+            self._record.data(octets, sent=False)
+            return onward
+        self._record.account_is(account)
+        self._record.data(octets, sent=False)
+        if self._fault(account) == "refuse":
+            self._record.life(Kind.RESET, sent=True)
+            _reset(self._writer)
+        return onward
+
+    async def answers(self, reader: asyncio.StreamReader) -> None:
+        """Pass on what the store answers until it ends, and then end the PF's connection as it did."""
+        try:
+            while octets := await reader.read(_READ):
+                self._gate.responses(octets)
+                with suppress(OSError):  # what ended the PF's side is told there
+                    await self._tell()
+        except OSError:
+            self._record.life(Kind.RESET, sent=True)
+            _reset(self._writer)
+        else:
+            self._record.life(Kind.CLOSE, sent=True)
+            self._writer.close()
+
+    async def _tell(self) -> None:
+        """Send the PF what is for it."""
+        octets = self._gate.for_pf()
+        if octets and not self._record.ended:
+            self._record.data(octets, sent=True)
+            self._writer.write(octets)
+            await self._writer.drain()
 
 
 class _Record:
@@ -116,14 +171,14 @@ class _Record:
         self._connection = connection_number(next_connection())
         self._account: str | None = None
         self._held: list[Frame] | None = []
-        self._ended = False
+        self.ended = False  #: whether the connection has
 
     def life(self, kind: Kind, *, sent: bool) -> None:
         """The connection opened or ended; its end is taken down once."""
         if kind is not Kind.OPEN:
-            if self._ended:
+            if self.ended:
                 return
-            self._ended = True
+            self.ended = True
         self._take(kind, b"", sent=sent)
 
     def data(self, octets: bytes, *, sent: bool) -> None:
@@ -152,58 +207,6 @@ class _Record:
             self._recorder(frame, self._account)
         else:
             self._held.append(frame)
-
-
-class _LoginWatch:
-    """Finds the account in what a client sends."""
-
-    def __init__(self) -> None:
-        self._stream: ImapCommandStream | None = ImapCommandStream()
-        self._awaits_response = False
-
-    def feed(self, octets: bytes) -> str | None:
-        """Take octets; the account, once, when they complete its login."""
-        if self._stream is None:
-            return None
-        for command in self._stream.feed(octets):
-            account = self._account_in(command)
-            if account is not None:
-                self._stream = None
-                return account
-        return None
-
-    def _account_in(self, command: ImapCommand) -> str | None:
-        if self._awaits_response:
-            self._awaits_response = False
-            return _plain(command.raw.strip())
-        if command.name == "LOGIN" and command.arguments:
-            return command.arguments[0].decode("utf-8", "replace")
-        if command.name == "AUTHENTICATE" and command.arguments and command.arguments[0].upper() == b"PLAIN":
-            if len(command.arguments) > 1:
-                return _plain(command.arguments[1])
-            self._awaits_response = True
-        return None
-
-
-# RFC 4616 2: message = [authzid] UTF8NUL authcid UTF8NUL passwd
-def _plain(octets: bytes) -> str | None:
-    """The account in a response of the PLAIN mechanism."""
-    try:
-        fields = base64.b64decode(octets).split(b"\0")
-    except (binascii.Error, ValueError):
-        return None
-    if len(fields) != 3:
-        return None
-    return (fields[0] or fields[1]).decode("utf-8", "replace")
-
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, record: Callable[[bytes], None]) -> None:
-    """Pass on what the store answers until it ends."""
-    with suppress(OSError):
-        while octets := await reader.read(_READ):
-            record(octets)
-            writer.write(octets)
-            await writer.drain()
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

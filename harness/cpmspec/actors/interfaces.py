@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import itertools
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from cpmspec.actors.routing import Interface, Side, interface_key
 from cpmspec.evidence.trace import Address
@@ -63,11 +63,10 @@ class Interfaces:
         """
         hosts = [host, *([host6] if host6 else [])]
         for side, wanted in ((Side.ISC, port), (Side.ACCESS, 0)):
-            await self._listen(side, hosts, wanted)
-        if self._server_ssl is not None:
-            for each in hosts:
-                await self._add(Side.ISC, "tls", each, tls_port)
-                tls_port = self._known[Side.ISC, "tls"].address.port
+            self._endpoints[side] = endpoint = self._endpoint(side)
+            tls = tls_port if side is Side.ISC and self._server_ssl is not None else None
+            for key, address in (await listen_all(endpoint, hosts, wanted, tls)).items():
+                self._known[side, key] = Interface(side, key, address)
 
     def put(self, side: Side, message: SipMessage, hop: Hop) -> None:
         """Send a message as it is; whether the hop refuses it is told later."""
@@ -80,29 +79,6 @@ class Interfaces:
         """Stop listening, end all connections."""
         for endpoint in self._endpoints.values():
             await endpoint.close()
-
-    async def _listen(self, side: Side, hosts: list[str], port: int) -> None:
-        """Open UDP and TCP on all hosts at one port; a port of our choice is changed until it is free everywhere."""
-        for _ in range(_PORT_TRIES):
-            self._endpoints[side] = self._endpoint(side)
-            chosen = port
-            try:
-                for transport, host in itertools.product(("udp", "tcp"), hosts):
-                    await self._add(side, transport, host, chosen)
-                    chosen = self._known[side, "udp"].address.port
-            except OSError:
-                await self._endpoints[side].close()
-                if port:
-                    raise
-            else:
-                return
-        raise OSError(errno.EADDRINUSE, "no port is free for both UDP and TCP")
-
-    async def _add(self, side: Side, transport: str, host: str, port: int) -> None:
-        """Open one listener."""
-        address = Address(*(await self._endpoints[side].listen(transport, host, port))[:2])
-        key = interface_key(transport, host)
-        self._known[side, key] = Interface(side, key, address)
 
     def _endpoint(self, side: Side) -> SipEndpoint:
         """An endpoint without transactions; only the isc side is observed and has TLS."""
@@ -119,3 +95,36 @@ class Interfaces:
         endpoint.on_message = on_message
         endpoint.on_send_failed = lambda hop, why: self._failed(side, hop)
         return endpoint
+
+
+async def listen_all(
+    endpoint: SipEndpoint, hosts: Sequence[str], port: int, tls_port: int | None = None
+) -> dict[str, Address]:
+    """Open UDP and TCP on all hosts at one port, and TLS at ``tls_port`` unless that is ``None``; where, by key.
+
+    Port 0 takes one that is free everywhere.
+
+    :raises OSError: an address is in use.
+    """
+    for _ in range(_PORT_TRIES):
+        try:
+            opened = await _listen(endpoint, itertools.product(("udp", "tcp"), hosts), port)
+            if tls_port is not None:
+                opened |= await _listen(endpoint, itertools.product(("tls",), hosts), tls_port)
+        except OSError:
+            await endpoint.close()
+            if port or tls_port:
+                raise
+        else:
+            return opened
+    raise OSError(errno.EADDRINUSE, "no port is free for both UDP and TCP")
+
+
+async def _listen(endpoint: SipEndpoint, places: Iterable[tuple[str, str]], port: int) -> dict[str, Address]:
+    """Open listeners at one port, whichever the first one gets."""
+    opened: dict[str, Address] = {}
+    for transport, host in places:
+        address = Address(*(await endpoint.listen(transport, host, port))[:2])
+        opened[interface_key(transport, host)] = address
+        port = address.port
+    return opened

@@ -189,6 +189,7 @@ def store_commands(trace: Trace) -> list[StoreCommand]:
 def _store_connection(trace: Trace, connection: int) -> Iterator[StoreCommand]:
     asked, answered = ImapCommandStream(), ImapResponseStream()
     pending: list[_Pending] = []
+    early: dict[str, bytes] = {}  # answers to commands that are not complete yet
     begun: Frame | None = None
     account: str | None = None
     for frame in trace.frames:
@@ -198,20 +199,24 @@ def _store_connection(trace: Trace, connection: int) -> Iterator[StoreCommand]:
             begun = begun or frame
             for command in asked.feed(frame.octets):
                 account = _account(command) or account
-                pending.append(_Pending(begun, frame, account, command))
+                pending.append(_Pending(begun, frame, account, command, early.pop(command.tag, None)))
                 begun = frame
             if not asked.pending:
                 begun = None
         else:
             for response in answered.feed(frame.octets):
-                if not _settle(pending, response) and asked.pending and response.tag not in ("*", "+"):
+                if response.tag in ("*", "+") or _settle(pending, response):
+                    continue
+                if asked.awaiting:
                     refused = asked.abandon()  # a literal that was announced and refused (RFC 3501 7.5)
                     if refused is not None and begun is not None:
                         pending.append(_Pending(begun, begun, account, refused, response.text))
                     begun = None
+                elif asked.pending:
+                    early[response.tag] = response.text  # a literal that comes although it is refused (RFC 7888 4)
     unfinished = asked.abandon()
     if unfinished is not None and begun is not None:
-        pending.append(_Pending(begun, begun, account, unfinished))
+        pending.append(_Pending(begun, begun, account, unfinished, early.pop(unfinished.tag, None)))
     for one in pending:
         yield StoreCommand(one.first, one.last, one.account, one.command, one.answer)
 

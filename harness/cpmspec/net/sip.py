@@ -25,7 +25,8 @@ on the connection of its request, or by its Via (``received``, ``rport``). Reque
 
 As a stateless proxy: ``SipEndpoint(transactions=False)`` hands every message to ``on_message(message, source hop,
 transport, local address)`` and sends with :meth:`SipEndpoint.send`. The next hop of a response whose own Via was taken
-off is ``response_hop(response)``: an open connection from there is used again.
+off is ``response_hop(response)``: an open connection from there is used again. With ``stamping=False`` a request is
+handed over octet for octet as it came, without ``received`` and ``rport`` in its top Via: for who is no hop at all.
 
 ``outbound(octets, hop)`` is asked just before octets are written: it returns what to write instead, or ``None``.
 """
@@ -84,6 +85,7 @@ class SipEndpoint:
     def __init__(
         self, *, tap: Tap | None = None, outbound: Outbound | None = None, t1: float = 0.5,
         server_ssl: ssl.SSLContext | None = None, client_ssl: ssl.SSLContext | None = None, transactions: bool = True,
+        stamping: bool = True,
     ) -> None:  # fmt: skip
         self.timing = Timing.scaled(t1)
         self.on_request: OnRequest | None = None
@@ -92,7 +94,9 @@ class SipEndpoint:
         self.on_unreadable: Callable[[SipUnreadable, Hop], None] | None = None
         self.on_send_failed: Callable[[Hop, str], None] | None = None  #: a hop refused or was lost, and why
         self._transactions = transactions
-        self._transports = SipTransports(self, tap=tap, outbound=outbound, server_ssl=server_ssl, client_ssl=client_ssl)
+        self._transports = SipTransports(
+            self, tap=tap, outbound=outbound, server_ssl=server_ssl, client_ssl=client_ssl, stamping=stamping
+        )
         self._calls: dict[Hashable, Call] = {}
         self._invites: dict[Hashable, Call] = {}
         self._incoming: dict[Hashable, IncomingRequest] = {}

@@ -56,7 +56,7 @@ class Observer(Protocol):
     """Who is told of what happens at the sockets."""
 
     def received(self, message: SipMessage | SipUnreadable, arrival: Arrival) -> None:
-        """One message came in; a request has ``received`` and ``rport`` in its top Via."""
+        """One message came in; a request has ``received`` and ``rport`` in its top Via, if requests are stamped."""
 
     def failed(self, hop: Hop, why: str) -> None:
         """What was sent to that hop did not arrive, or its connection is lost."""
@@ -73,6 +73,7 @@ class Edge:
     observer: Observer
     tap: Tap | None = None
     outbound: Outbound | None = None
+    stamping: bool = True  #: whether a request gets ``received`` and ``rport`` (RFC 3261 18.2.1, RFC 3581 4)
     connections: dict[Hop, StreamConnection] = field(default_factory=dict)
     #: by the sent-by of the top Via of a request, the connection on which it came: for responses only
     aliases: dict[Hop, StreamConnection] = field(default_factory=dict)
@@ -140,7 +141,7 @@ class UdpSocket(asyncio.DatagramProtocol):
         hop = Hop("udp", *remote)
         self._edge.tell("data", hop, self.local, 0, sent=False, octets=data, time_us=time_us)
         message = parse_message(data)
-        if isinstance(message, SipRequest):
+        if isinstance(message, SipRequest) and self._edge.stamping:
             message = stamp_received(message, remote)
         self._edge.observer.received(message, Arrival(hop, self.local, self))
 
@@ -228,7 +229,8 @@ class StreamConnection(asyncio.Protocol):
             self._edge.tell("data", self.hop, self.local, self.number, sent=False, octets=octets, time_us=time_us)
             if isinstance(message, SipRequest):
                 self._alias(message)
-                message = stamp_received(message, (self.hop.host, self.hop.port))
+                if self._edge.stamping:
+                    message = stamp_received(message, (self.hop.host, self.hop.port))
             self._edge.observer.received(message, Arrival(self.hop, self.local, self))
 
     def connection_lost(self, exc: Exception | None) -> None:

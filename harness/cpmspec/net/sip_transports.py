@@ -25,9 +25,9 @@ class SipTransports:
 
     def __init__(
         self, observer: Observer, *, tap: Tap | None, outbound: Outbound | None,
-        server_ssl: ssl.SSLContext | None, client_ssl: ssl.SSLContext | None,
+        server_ssl: ssl.SSLContext | None, client_ssl: ssl.SSLContext | None, stamping: bool = True,
     ) -> None:  # fmt: skip
-        self._edge = Edge(observer, tap, outbound)
+        self._edge = Edge(observer, tap, outbound, stamping)
         self._server_ssl = server_ssl
         self._client_ssl = client_ssl
         self._udp: list[UdpSocket] = []

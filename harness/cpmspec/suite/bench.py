@@ -48,7 +48,8 @@ class BenchSetup:
 
     control: tuple[str, int]
     token: str
-    access: Mapping[str, tuple[str, int]]
+    host: str  #: where clients and originators listen
+    access: Mapping[str, tuple[str, int]]  #: where they send to, by the leg between core and IUT
     endpoints: tuple[str, ...]
     hosts: tuple[str, ...]
     out: str
@@ -95,7 +96,7 @@ class Bench:
         self.profile = profile
         self.users = UserBook(profile, worker=setup.worker, index=setup.index, count=setup.count, run=setup.run)
         self.access = setup.access
-        self.host = setup.access["udp"][0]
+        self.host = setup.host
         self.entries: dict[str, Entry] = {}
         self._judge, self._pending = judge, pending
         self._loop = asyncio.new_event_loop()
@@ -162,17 +163,20 @@ class Bench:
 
     @property
     def default_transport(self) -> str:
-        """The transport between core and IUT where a case does not choose: the first that the IUT has."""
-        return "udp" if "udp" in self.setup.endpoints else self.setup.endpoints[0].rstrip("6")
+        """The transport between core and IUT where a case does not choose: UDP, or the first that both have."""
+        legs = [key for key in self.setup.endpoints if key in self.access]
+        return "udp" if "udp" in legs or not legs else legs[0].rstrip("6")
 
     def require_endpoint(self, transport: str, family: int) -> None:
-        """Check that the IUT listens there.
+        """Check that the IUT listens there, and that the core can reach it so.
 
         :raises NotApplicable: it does not.
         """
         key = transport + ("6" if family == 6 else "")
         if key not in self.setup.endpoints:
             raise NotApplicable(f"the IUT does not listen on {key}, it has {', '.join(self.setup.endpoints)}")
+        if key not in self.access:
+            raise NotApplicable(f"the outside core has no access for the leg {key}, it has {', '.join(self.access)}")
 
     def nonce(self, case: str, number: int) -> str:
         """Text that differs for each message and is the same in every run with the same seed."""

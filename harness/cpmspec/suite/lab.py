@@ -53,7 +53,8 @@ class Lab:
         self._bench = bench
         self._run = run
         self._clients: dict[str, Client] = {}
-        self._originators: dict[str, Originator] = {}
+        self._originators: dict[tuple[str, str], Originator] = {}
+        self._legs: dict[str, str] = {}
         self._default: ServedUser | None = None
         self._messages = 0
         self.store = StoreHandle(bench, run.profile)
@@ -100,6 +101,7 @@ class Lab:
         user = await self._bench.take_user(self._run, history=history, establishment=flow)
         if self._default is None:
             self._default = user
+        self._legs[user.uri] = leg + ("6" if family == 6 else "")
         await self._bench.lab_call("policy", user=user.uri, policy=Policy(transport=leg, family=family).to_json())
         return user
 
@@ -151,7 +153,7 @@ class Lab:
         :raises Inconclusive: the IUT did not take one (blame preamble).
         """
         chosen = await self._chosen(user)
-        origin = await self._originator(sender)
+        origin = await self._originator(sender, chosen)
         return [
             await self._submit(
                 mode, chosen, origin, self._content(mode) if content is None else content, content_type,
@@ -184,14 +186,14 @@ class Lab:
         chosen = await self._chosen(user)
         client = await self._client(chosen)
         self._registered(await self._limited(client.register(), "REGISTER"))
-        await self._third_party(chosen)
+        await self._third_party(chosen, gone=False)
 
     async def deregister(self, user: ServedUser | None = None) -> None:
         """The user is gone; done when the IUT has answered."""
         chosen = await self._chosen(user)
         client = await self._client(chosen)
         self._registered(await self._limited(client.deregister(), "REGISTER"))
-        await self._third_party(chosen)
+        await self._third_party(chosen, gone=True)
 
     async def notification(self, user: ServedUser | None = None, within: float | None = None) -> Any:
         """The next notification of a user; ``None`` if none came ``within`` so many seconds (``quiet_period``)."""
@@ -313,25 +315,28 @@ class Lab:
     async def _client(self, user: ServedUser) -> Client:
         if user.uri not in self._clients:
             client = Client(
-                self._run.record, uri=user.uri, core=self._access, domain=self.profile.users.domain,
+                self._run.record, uri=user.uri, core=self._access(user), domain=self.profile.users.domain,
                 psi=self.profile.psi, ixit=self.ixit, t1=self.ixit.sip_t1,
             )  # fmt: skip
             self._clients[user.uri] = client
             await client.start(self._bench.host)
         return self._clients[user.uri]
 
-    async def _originator(self, sender: str | None) -> Originator:
-        uri = sender or next(iter(self._originators), None) or await self.sender()
-        if uri not in self._originators:
+    async def _originator(self, sender: str | None, user: ServedUser) -> Originator:
+        """The originator by that name, at the core's access for the leg of the user it sends to."""
+        uri = sender or next((known for known, _ in self._originators), None) or await self.sender()
+        access = self._access(user)
+        key = uri, str(access)
+        if key not in self._originators:
             await self._bench.own(self._run, uri)
-            origin = Originator(self._run.record, uri=uri, core=self._access, t1=self.ixit.sip_t1)
-            self._originators[uri] = origin
+            origin = self._originators[key] = Originator(self._run.record, uri=uri, core=access, t1=self.ixit.sip_t1)
             await origin.start(self._bench.host)
-        return self._originators[uri]
+        return self._originators[key]
 
-    @property
-    def _access(self) -> Hop:
-        return Hop("udp", *self._bench.access["udp"])
+    def _access(self, user: ServedUser) -> Hop:
+        """Where the core takes what concerns a user."""
+        leg = self._legs.get(user.uri, self._bench.default_transport)
+        return Hop("udp", *self._bench.access[leg])
 
     def _content(self, mode: str) -> bytes:
         """Content that no other message of the run has."""
@@ -344,12 +349,15 @@ class Lab:
 
     def _registered(self, status: int) -> None:
         if not 200 <= status < 300:
-            raise Inconclusive("environment", f"the suite's own core answered {status} to a REGISTER")
+            raise Inconclusive("environment", f"the core answered {status} to a REGISTER")
 
-    async def _third_party(self, user: ServedUser) -> None:
-        reply = await self._limited(self._bench.lab_call("third-party", user=user.uri), "third-party REGISTER")
+    async def _third_party(self, user: ServedUser, *, gone: bool) -> None:
+        call = self._bench.lab_call("third-party", user=user.uri, gone=gone)
+        reply = await self._limited(call, "third-party REGISTER")
         if reply["status"] in (None, 408, 503):
             await self._suspect(reply["status"])
+        if reply["status"] is None:
+            raise Inconclusive("environment", f"the core sent no third-party REGISTER for {user.uri}")
 
     async def _suspect(self, status: int | None) -> None:
         """The IUT did not answer: if it answers nothing at all any more, the case ends here.

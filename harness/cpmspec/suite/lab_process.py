@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from cpmspec.actors.core import Core
+from cpmspec.actors.isc_relay import IscRelay
 from cpmspec.actors.message_store import MessageStore
 from cpmspec.actors.policy import Policy
 from cpmspec.evidence.trace import Frame
@@ -40,19 +41,27 @@ class LabServer:
         self._ownership = Ownership()
         self._peers: dict[str, Peer] = {}
         self._gone: Line | None = None
-        self._launched: int | None = None
+        self._launched: dict[str, int] = {}
         handlers = {
             "own": self._own, "disown": self._disown, "policy": self._policy, "held": self._held,
             "release": self._release, "third-party": self._third_party, "store-fault": self._store_fault,
             "sync": self._sync, "ping": self._ping, "unowned": self._unowned, "iut": self._iut,
             "launched": self._launch, "iut-gone": self._iut_gone, "state": self._state, "stop": self._stop,
+            "outside-core": self._outside_core,
         }  # fmt: skip
         self.control = ControlServer(config["token"], handlers, self._leave)
         server_ssl, client_ssl = _contexts(config["core"])
-        self.core = Core(
-            self._record_core, domain=config["domain"], psi=config["psi"], iut_sources=tuple(config["sources"]),
-            server_ssl=server_ssl, client_ssl=client_ssl, t1=config["t1"],
-        )  # fmt: skip
+        self.core: Core | IscRelay
+        if config["core"]["outside"]:
+            self.core = IscRelay(
+                self._record_core, iut_sources=tuple(config["sources"]),
+                server_ssl=server_ssl, client_ssl=client_ssl, t1=config["t1"],
+            )  # fmt: skip
+        else:
+            self.core = Core(
+                self._record_core, domain=config["domain"], psi=config["psi"], iut_sources=tuple(config["sources"]),
+                server_ssl=server_ssl, client_ssl=client_ssl, t1=config["t1"],
+            )  # fmt: skip
         self.store = MessageStore(self._record_store, password=config["store"]["password"])
 
     async def start(self) -> Line:
@@ -61,20 +70,28 @@ class LabServer:
         :raises OSError: an address cannot be listened on.
         """
         core, store = self._config["core"], self._config["store"]
-        await self.core.start(core["host"], core["port"], core["tls_port"], core["host6"])
+        where = core["host"], core["port"], core["tls_port"], core["host6"]
+        if isinstance(self.core, IscRelay):
+            ports = core["outside"]
+            await self.core.start(*where, back_port=ports["back_port"], back_tls_port=ports["back_tls_port"])
+            sides = {"front": self.core.front, "back": self.core.back}
+        else:
+            await self.core.start(*where)
+            sides = {"front": self.core.addresses, "access": self.core.access}
+        if store["outside"]:
+            self.store.set_behind(*store["outside"])
         await self.store.start(store["host"], store["port"])
         return {
             "control": list(await self.control.start()),
-            "core": {key: list(address) for key, address in self.core.addresses.items()},
-            "access": {key: list(address) for key, address in self.core.access.items()},
             "store": list(self.store.address),
+            **{side: {key: list(address) for key, address in table.items()} for side, table in sides.items()},
         }
 
     async def close(self) -> None:
-        """Close everything; an IUT that nobody stopped, because the controller was killed, is ended."""
-        if self._launched is not None:
+        """Close everything; what nobody stopped, because the controller was killed, is ended."""
+        for pid in self._launched.values():
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self._launched, signal.SIGTERM)
+                os.kill(pid, signal.SIGTERM)
         await self.control.close()
         await self.core.close()
         await self.store.close()
@@ -119,7 +136,7 @@ class LabServer:
         return None
 
     async def _third_party(self, peer: Peer, request: Line) -> Reply:
-        return {"status": await self.core.third_party_done(request["user"])}
+        return {"status": await self.core.third_party_done(request["user"], gone=request["gone"])}
 
     async def _store_fault(self, peer: Peer, request: Line) -> Reply:
         self.store.set_fault(request["account"], request["fault"])
@@ -139,8 +156,16 @@ class LabServer:
         self.core.set_iut(endpoints, tuple(request["sources"]))
         return None
 
+    async def _outside_core(self, peer: Peer, request: Line) -> Reply:
+        if isinstance(self.core, IscRelay):
+            self.core.set_core({key: (host, port) for key, (host, port) in request["isc"].items()})
+        return None
+
     async def _launch(self, peer: Peer, request: Line) -> Reply:
-        self._launched = request["pid"]
+        if request["pid"] is None:
+            self._launched.pop(request["what"], None)
+        else:
+            self._launched[request["what"]] = request["pid"]
         return None
 
     async def _iut_gone(self, peer: Peer, request: Line) -> Reply:

@@ -9,7 +9,7 @@ import secrets
 import selectors
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +28,18 @@ from cpmspec.suite.outcome import EXIT_HARNESS, Conclusion, conclude
 from cpmspec.suite.runlog import FILE, RunLog, now_iso
 from cpmspec.suite.users import short_pools
 from cpmspec.sut.certificates import make_certificates
-from cpmspec.sut.launcher import LaunchError, RunningIut, attach, launch
+from cpmspec.sut.endpoints import KEYS, addresses_text
+from cpmspec.sut.launcher import (
+    LaunchError,
+    Running,
+    RunningCore,
+    RunningIut,
+    RunningStore,
+    attach,
+    launch,
+    outside_core,
+    outside_store,
+)
 from cpmspec.sut.profile import Profile, ProfileError, load_profile
 from cpmspec.sut.resources import fixtures
 
@@ -83,10 +94,10 @@ class Run:
         self.log: RunLog | None = None
         self._lab: subprocess.Popen[bytes] | None = None
         self._control: ControlLine | None = None
-        self._iut: RunningIut | None = None
+        self._running: dict[str, Running] = {}  #: what was started: the store, the IUT, the core, in this order
 
     def start(self) -> None:
-        """Start lab and IUT.
+        """Start lab and IUT, and the outside store and core if the profile has them.
 
         :raises RunError: the profile is wrong, a port is in use, the IUT does not start.
         """
@@ -107,14 +118,32 @@ class Run:
             raise RunError(f"{self.out}: cannot write there: Permission denied")
         os.environ[BASE_VARIABLE] = export_base()
         try:
-            ready = self._start_lab()
-            self._start_iut(ready)
+            ready = self._start_lab(self._start_store())
+            iut = self._start_iut(ready)
+            access = self._start_core(ready, iut)
         except (RunError, LaunchError) as error:
             self.stop()
             raise RunError(str(error)) from error
+        self.setup = BenchSetup(
+            control=(ready["control"][0], ready["control"][1]), token=self._token, host=self.profile.core.host,
+            access=access, endpoints=tuple(iut.endpoints), hosts=iut.sources, out=str(self.out),
+            seed=self.options.seed, run=_run_tag(), attached=self.profile.attached, count=self.options.workers,
+        )  # fmt: skip
 
-    def _start_lab(self) -> dict[str, Any]:
-        config = self._lab_config()
+    def _start_store(self) -> RunningStore | None:
+        """The outside store, which must be there before the IUT is."""
+        outside = self.profile.history.outside
+        if not outside.used:
+            return None
+        placeholders = {"workdir": self._workdir("store"), "password": self.profile.history.password}
+        store = outside_store(
+            outside, placeholders=placeholders, log=self.out / "store.log", on_exit=self._exited("store")
+        )
+        self._running["store"] = store
+        return store
+
+    def _start_lab(self, store: RunningStore | None) -> dict[str, Any]:
+        config = self._lab_config(store)
         with (self.out / "lab.log").open("ab") as log:
             self._lab = subprocess.Popen(
                 [sys.executable, "-m", "cpmspec.suite.lab_process"],
@@ -135,7 +164,7 @@ class Run:
         self._token = config["token"]
         return ready
 
-    def _lab_config(self) -> dict[str, Any]:
+    def _lab_config(self, store: RunningStore | None) -> dict[str, Any]:
         profile = self.profile
         if profile.core.tls_cert:
             cert, key, ca = profile.core.tls_cert, profile.core.tls_key, profile.core.ca
@@ -150,47 +179,85 @@ class Run:
             "core": {
                 "host": profile.core.host, "port": profile.core.port, "tls_port": profile.core.tls_port,
                 "host6": profile.core.host6, "tls_cert": cert, "tls_key": key, "ca": ca,
+                "outside": profile.core.outside.model_dump(include={"back_port", "back_tls_port"})
+                if profile.core.outside.used else None,
             },
             "store": {
                 "host": profile.history.host, "port": profile.history.port, "password": profile.history.password,
+                "outside": store.address if store else None,
             },
         }  # fmt: skip
 
-    def _start_iut(self, ready: Mapping[str, Any]) -> None:
-        profile, core = self.profile, ready["core"]
+    def _start_iut(self, ready: Mapping[str, Any]) -> RunningIut:
+        profile, core = self.profile, ready["front"]
         if profile.attached:
             iut = attach(profile)
         else:
-            workdir = self.out / "iut"
-            workdir.mkdir(exist_ok=True)
             address = core.get(profile.core.transport) or core["udp"]
             placeholders = {
-                "core": str(Address(*address)), "store": str(Address(*ready["store"])), "workdir": str(workdir),
-                **self._tls,
+                "core": str(Address(*address)), "store": str(Address(*ready["store"])),
+                "workdir": self._workdir("iut"), **self._tls,
             }  # fmt: skip
             iut = launch(
                 profile, placeholders=placeholders, log=self.out / "iut.log", parts=self.options.parts,
                 on_exit=self._iut_exited,
             )  # fmt: skip
-        self._iut = iut
+        self._running["iut"] = iut
         assert self._control is not None
         self._control.call("iut", endpoints={key: list(value) for key, value in iut.endpoints.items()},
                            sources=list(iut.sources))  # fmt: skip
-        if iut.process is not None:
-            self._control.call("launched", pid=iut.process.pid)
-        self.setup = BenchSetup(
-            control=(ready["control"][0], ready["control"][1]), token=self._token,
-            access={key: (host, port) for key, (host, port) in ready["access"].items()},
-            endpoints=tuple(iut.endpoints), hosts=iut.sources, out=str(self.out), seed=self.options.seed,
-            run=_run_tag(), attached=profile.attached, count=self.options.workers,
-        )  # fmt: skip
+        for what, running in self._running.items():
+            self._launched(what, running)
+        return iut
+
+    def _start_core(self, ready: Mapping[str, Any], iut: RunningIut) -> dict[str, tuple[str, int]]:
+        """Where clients and originators send to, by leg; the outside core, which knows IUT and relay, starts last."""
+        profile = self.profile
+        if not profile.core.outside.used:
+            host, port = ready["access"]["udp"]
+            return dict.fromkeys(KEYS, (host, port))
+        placeholders = {
+            "workdir": self._workdir("core"), "domain": profile.users.domain, "psi": profile.psi,
+            "iut": addresses_text(iut.endpoints), "front": addresses_text(ready["front"]),
+            "back": addresses_text(ready["back"]), **self._tls,
+        }  # fmt: skip
+        core: RunningCore = outside_core(
+            profile.core.outside, placeholders=placeholders, log=self.out / "core.log", on_exit=self._exited("core")
+        )
+        self._running["core"] = core
+        self._launched("core", core)
+        assert self._control is not None
+        self._control.call("outside-core", isc={key: list(value) for key, value in core.isc.items()})
+        return core.access
+
+    def _workdir(self, name: str) -> str:
+        folder = self.out / name
+        folder.mkdir(exist_ok=True)
+        return str(folder)
+
+    def _launched(self, what: str, running: Running) -> None:
+        """Have the lab end a program of ours if we are killed."""
+        if running.process is not None and self._control is not None:
+            self._control.call("launched", what=what, pid=running.process.pid)
 
     def _iut_exited(self, status: int) -> None:
         """From the launcher's watcher thread: the IUT ended without being asked to."""
         if self._control is not None:
             with contextlib.suppress(ControlError):
-                how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
-                self._control.call("iut-gone", time_us=now_us(), reason=f"the IUT {how} in mid-run")
+                reason = f"the IUT {_how(status)} in mid-run"
+                self._control.call("iut-gone", time_us=now_us(), reason=reason)
+
+    def _exited(self, what: str) -> Callable[[int], None]:
+        """What to do when the outside core or store ends without being asked to: nothing can be decided any more."""
+
+        def exited(status: int) -> None:
+            reason = f"the outside {what} {_how(status)} in mid-run"
+            self.troubles.append(reason)
+            if self._control is not None:
+                with contextlib.suppress(ControlError):
+                    self._control.call("stop", reason=reason)
+
+        return exited
 
     def worker_setup(self, worker: str, index: int) -> dict[str, Any]:
         """What a worker needs, as plain JSON."""
@@ -239,13 +306,16 @@ class Run:
         self.log.close()
 
     def stop(self) -> None:
-        """End the IUT if it is ours, then the lab; may be called twice."""
-        if self._iut is not None:
-            self._iut.stop()
-            self._iut = None
+        """End what is ours: the IUT, then the outside core and store, then the lab; may be called twice."""
+        for what in ("iut", "core", "store"):
+            running = self._running.pop(what, None)
+            if running is None:
+                continue
+            running.stop()
+            if self._control is not None:
+                with contextlib.suppress(ControlError):
+                    self._control.call("launched", what=what, pid=None)
         if self._control is not None:
-            with contextlib.suppress(ControlError):
-                self._control.call("launched", pid=None)
             self._control.close()
             self._control = None
         if self._lab is not None:
@@ -278,6 +348,10 @@ class Run:
             context = Context("unowned", (), psi=self.profile.psi, iut=self.setup.hosts)
             written = write_evidence(Trace.build(context, frames), self.out / "unowned")
             log.unowned(str(written.relative_to(self.out)))
+
+
+def _how(status: int) -> str:
+    return f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
 
 
 def _unowned(path: Path) -> list[Frame]:

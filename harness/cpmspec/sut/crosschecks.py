@@ -29,6 +29,7 @@ def contradictions(profile: Profile, folder: Path) -> Iterator[Contradiction]:
     yield from _iut(profile)
     yield from _endpoints(profile)
     yield from _core(profile, folder)
+    yield from _outside(profile)
     yield from _flows(profile)
     yield from _users(profile)
     yield from _ixit(profile)
@@ -91,6 +92,51 @@ def _core(profile: Profile, folder: Path) -> Iterator[Contradiction]:
         yield Contradiction(("core.host6", "pics.ipv6"), "nothing", "an IPv6 address, because pics.ipv6 is true")
     if core.port and core.port == core.tls_port:
         yield Contradiction(("core.tls_port", "core.port"), str(core.port), "a port other than core.port")
+
+
+def _outside(profile: Profile) -> Iterator[Contradiction]:
+    """A core or a store of somebody else: launched or attached, and then with its addresses."""
+    core, store = profile.core.outside, profile.history.outside
+    if core.command and core.ready is None:
+        yield Contradiction(
+            ("core.outside.ready", "core.outside.command"), "nothing", "a regular expression, because a command is set"
+        )
+    if core.command and (core.access or core.isc):
+        yield Contradiction(
+            ("core.outside.access", "core.outside.isc", "core.outside.command"),
+            "addresses",
+            "none: the ready line of core.outside.command tells them",
+        )
+    if not core.command and core.access.keys() != core.isc.keys():
+        yield Contradiction(
+            ("core.outside.isc", "core.outside.access", "core.outside.command"),
+            f"addresses for {', '.join(core.isc) or 'no leg'}",
+            f"for the legs of core.outside.access: {', '.join(core.access) or 'none'}",
+        )
+    if not core.used and (core.ready is not None or core.back_port or core.back_tls_port):
+        yield Contradiction(
+            ("core.outside.command", "core.outside.access"), "neither", "core.outside.command or core.outside.access"
+        )
+    if store.command and store.ready is None:
+        yield Contradiction(
+            ("history.outside.ready", "history.outside.command"),
+            "nothing",
+            "a regular expression, because a command is set",
+        )
+    if store.command and store.address:
+        yield Contradiction(
+            ("history.outside.address", "history.outside.command"),
+            f'"{store.address}"',
+            "none: the ready line tells it",
+        )
+    if store.used != (profile.history.store == "outside"):
+        yield Contradiction(
+            ("history.store", "history.outside.command", "history.outside.address"),
+            f'"{profile.history.store}"',
+            '"outside", because [history.outside] is set'
+            if store.used
+            else '"embedded", because [history.outside] has neither command nor address',
+        )
 
 
 def _flows(profile: Profile) -> Iterator[Contradiction]:

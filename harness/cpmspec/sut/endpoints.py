@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import NamedTuple
 
 #: the keys under which an endpoint is known: transport, with 6 for IPv6
@@ -45,3 +46,24 @@ def parse_endpoint(text: str) -> Endpoint:
     if key.endswith("6") and not six:
         raise ValueError("an IPv6 address in brackets, or a transport without 6")
     return Endpoint(key.rstrip("6") + ("6" if six else ""), host, port)
+
+
+def parse_addresses(text: str) -> dict[str, tuple[str, int]]:
+    """Read addresses by key: ``udp=192.0.2.7:5060,udp6=[2001:db8::7]:5060``.
+
+    :raises ValueError: says what was expected.
+    """
+    table: dict[str, tuple[str, int]] = {}
+    for item in text.split(","):
+        key, _, address = item.partition("=")
+        if key not in KEYS:
+            raise ValueError(f"key=address:port with keys out of {', '.join(KEYS)}, separated by commas")
+        table[key] = parse_address(address)
+    return table
+
+
+def addresses_text(table: Mapping[str, tuple[str, int]]) -> str:
+    """The inverse of :func:`parse_addresses`."""
+    return ",".join(
+        f"{key}=[{host}]:{port}" if ":" in host else f"{key}={host}:{port}" for key, (host, port) in table.items()
+    )

@@ -1,4 +1,7 @@
-"""Start an implementation under test by its command line, or attach to one that somebody else runs."""
+"""Start an implementation under test by its command line, or attach to one that somebody else runs.
+
+The same for an outside SIP/IP core and message store, where a profile has them.
+"""
 
 from __future__ import annotations
 
@@ -11,30 +14,30 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Self, TypeVar
 
 import cpmspec
-from cpmspec.sut.endpoints import KEYS, parse_address
-from cpmspec.sut.profile import Profile
+from cpmspec.sut.endpoints import KEYS, parse_address, parse_addresses
+from cpmspec.sut.profile import OutsideCore, OutsideStore, Profile
 from cpmspec.sut.resources import suite_root
+
+Said = TypeVar("Said")
 
 #: lines of output that a :class:`LaunchError` repeats
 LAST_LINES = 15
 
 
 class LaunchError(Exception):
-    """The IUT did not start, or cannot be found; the text says why and ends with its last output."""
+    """A program did not start, or cannot be found; the text says why and ends with its last output."""
 
 
-@dataclass(slots=True)
-class RunningIut:
-    """An IUT that listens: the one process of a run, or an address where somebody else runs it."""
+@dataclass(slots=True, kw_only=True)
+class Running:
+    """A program under observation that is ready: a process of ours, or one that somebody else runs."""
 
-    endpoints: dict[str, tuple[str, int]]  #: ``udp``, ``tcp``, ``tls``, ``udp6``, ``tcp6``, ``tls6``: host and port
-    sources: tuple[str, ...]  #: all hosts that it sends from
     process: subprocess.Popen[bytes] | None = None
     #: called once, from a watcher thread, with the exit status of a process that ended without being stopped
     on_exit: Callable[[int], None] | None = None
@@ -42,11 +45,11 @@ class RunningIut:
     _threads: list[threading.Thread] = field(default_factory=list, repr=False)
 
     def poll(self) -> int | None:
-        """The exit status of the process; ``None`` while it runs, and always for an attached IUT."""
+        """The exit status of the process; ``None`` while it runs, and always for one that somebody else runs."""
         return self.process.poll() if self.process else None
 
     def stop(self, timeout: float = 5.0) -> int | None:
-        """End the process: SIGTERM, after ``timeout`` seconds SIGKILL. Nothing happens to an attached IUT."""
+        """End the process: SIGTERM, after ``timeout`` seconds SIGKILL. Nothing happens to one of somebody else's."""
         self._stopping = True
         if self.process is None:
             return None
@@ -62,12 +65,42 @@ class RunningIut:
                 thread.join(timeout)
         return self.process.returncode
 
+    def watched(self, process: subprocess.Popen[bytes], pump: threading.Thread) -> Self:
+        """Watch over a process of ours: its end is told to ``on_exit``."""
+        self.process = process
+        watcher = threading.Thread(target=self._watch, name="program-watcher", daemon=True)
+        self._threads += [pump, watcher]
+        watcher.start()
+        return self
+
     def _watch(self) -> None:
-        """Wait for the end of the process and tell ``on_exit``."""
         if self.process is not None:
             status = self.process.wait()
             if not self._stopping and self.on_exit is not None:
                 self.on_exit(status)
+
+
+@dataclass(slots=True, kw_only=True)
+class RunningIut(Running):
+    """An IUT that listens: the one process of a run, or an address where somebody else runs it."""
+
+    endpoints: dict[str, tuple[str, int]]  #: ``udp``, ``tcp``, ``tls``, ``udp6``, ``tcp6``, ``tls6``: host and port
+    sources: tuple[str, ...]  #: all hosts that it sends from
+
+
+@dataclass(slots=True, kw_only=True)
+class RunningCore(Running):
+    """An outside core: where clients and originators send to, and its sockets that face the IUT; both by leg."""
+
+    access: dict[str, tuple[str, int]]
+    isc: dict[str, tuple[str, int]]
+
+
+@dataclass(slots=True, kw_only=True)
+class RunningStore(Running):
+    """An outside message store, at its address."""
+
+    address: tuple[str, int]
 
 
 def attach(profile: Profile) -> RunningIut:
@@ -76,7 +109,7 @@ def attach(profile: Profile) -> RunningIut:
     :raises LaunchError: a host name has no address.
     """
     endpoints = {endpoint.key: (_numeric(endpoint.host), endpoint.port) for endpoint in profile.iut.sip.endpoints}
-    return RunningIut(endpoints, _sources(profile, endpoints))
+    return RunningIut(endpoints=endpoints, sources=_sources(profile, endpoints))
 
 
 def launch(
@@ -95,11 +128,70 @@ def launch(
     :param parts: a file for ``--parts``, appended to the command.
     :raises LaunchError: it cannot be started, ends, or is not ready within ``iut.ready_within`` seconds.
     """
-    command = _command(profile, placeholders, parts)
+    command = [*_filled(profile.iut.command, placeholders), *(["--parts", str(parts.resolve())] if parts else [])]
+    program = _Program("iut.command", profile.iut.name, command, profile.iut.ready or "", profile.iut.ready_within)
+    endpoints, process, pump = _start(program, placeholders, log, lambda match: _endpoints(profile, match))
+    running = RunningIut(endpoints=endpoints, sources=_sources(profile, endpoints), on_exit=on_exit)
+    return running.watched(process, pump)
+
+
+def outside_core(
+    core: OutsideCore, *, placeholders: Mapping[str, str], log: Path, on_exit: Callable[[int], None] | None = None
+) -> RunningCore:
+    """Start an outside core, or attach to it at the addresses of the profile. Parameters as for :func:`launch`.
+
+    :raises LaunchError: it cannot be started, ends, or is not ready within ``ready_within`` seconds.
+    """
+    if not core.command:
+        access, isc = ({key: parse_address(text) for key, text in table.items()} for table in (core.access, core.isc))
+        return RunningCore(access=access, isc=isc)
+    command = _filled(core.command, placeholders)
+    program = _Program("core.outside.command", "the outside core", command, core.ready or "", core.ready_within)
+
+    def read(match: re.Match[str]) -> tuple[dict[str, tuple[str, int]], dict[str, tuple[str, int]]]:
+        return parse_addresses(match["access"]), parse_addresses(match["isc"])
+
+    (access, isc), process, pump = _start(program, placeholders, log, read)
+    return RunningCore(access=access, isc=isc, on_exit=on_exit).watched(process, pump)
+
+
+def outside_store(
+    store: OutsideStore, *, placeholders: Mapping[str, str], log: Path, on_exit: Callable[[int], None] | None = None
+) -> RunningStore:
+    """Start an outside message store, or attach to it. Parameters as for :func:`launch`.
+
+    :raises LaunchError: it cannot be started, ends, or is not ready within ``ready_within`` seconds.
+    """
+    if not store.command:
+        return RunningStore(address=parse_address(store.address))
+    command = _filled(store.command, placeholders)
+    program = _Program("history.outside.command", "the outside store", command, store.ready or "", store.ready_within)
+    address, process, pump = _start(program, placeholders, log, lambda match: parse_address(match["address"]))
+    return RunningStore(address=address, on_exit=on_exit).watched(process, pump)
+
+
+@dataclass(frozen=True, slots=True)
+class _Program:
+    """What to start: the profile's key for it, what it is called in an error, and when it is ready."""
+
+    key: str
+    name: str
+    command: Sequence[str]
+    ready: str
+    ready_within: float
+
+
+def _start(
+    program: _Program, placeholders: Mapping[str, str], log: Path, read: Callable[[re.Match[str]], Said]
+) -> tuple[Said, subprocess.Popen[bytes], threading.Thread]:
+    """Start a program and wait for its ready line; what ``read`` makes of it.
+
+    :raises LaunchError: it did not come so far; it is ended then.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     try:
         process = subprocess.Popen(
-            command,
+            program.command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -108,16 +200,11 @@ def launch(
             start_new_session=True,
         )
     except OSError as error:
-        raise LaunchError(f"iut.command: cannot start {command[0]}: {error.strerror}") from error
-    output = _Output(profile.iut.ready or "", log)
-    pump = threading.Thread(target=output.pump, args=(process.stdout,), name="iut-output", daemon=True)
+        raise LaunchError(f"{program.key}: cannot start {program.command[0]}: {error.strerror}") from error
+    output = _Output(program.ready, log)
+    pump = threading.Thread(target=output.pump, args=(process.stdout,), name="program-output", daemon=True)
     pump.start()
-    endpoints = _wait_until_ready(profile, process, output, pump)
-    running = RunningIut(endpoints, _sources(profile, endpoints), process, on_exit)
-    watcher = threading.Thread(target=running._watch, name="iut-watcher", daemon=True)
-    running._threads += [pump, watcher]
-    watcher.start()
-    return running
+    return _wait_until_ready(program, process, output, pump, read), process, pump
 
 
 class _Output:
@@ -146,11 +233,12 @@ class _Output:
 
 
 def _wait_until_ready(
-    profile: Profile, process: subprocess.Popen[bytes], output: _Output, pump: threading.Thread
-) -> dict[str, tuple[str, int]]:
-    """The endpoints of the ready line; otherwise the process is ended and the reason raised."""
-    in_time = output.settled.wait(profile.iut.ready_within)
-    reason = f"was not ready within {profile.iut.ready_within:g} s"
+    program: _Program, process: subprocess.Popen[bytes], output: _Output, pump: threading.Thread,
+    read: Callable[[re.Match[str]], Said],
+) -> Said:  # fmt: skip
+    """What the ready line says; otherwise the process is ended and the reason raised."""
+    in_time = output.settled.wait(program.ready_within)
+    reason = f"was not ready within {program.ready_within:g} s"
     if in_time and output.match is None:
         try:
             reason = f"ended with status {process.wait(1.0)} before it was ready"
@@ -158,14 +246,14 @@ def _wait_until_ready(
             reason = "closed its output before it was ready"
     if output.match is not None:
         try:
-            return _endpoints(profile, output.match)
+            return read(output.match)
         except ValueError as error:
             reason = f"said that it is ready, but not where: found {output.match[0]!r}, expected {error}"
     _signal(process, signal.SIGKILL)
     process.wait()
     pump.join(1.0)
     shown = "".join(f"\n  | {line}" for line in output.last) or " (no output)"
-    raise LaunchError(f"{profile.iut.name} {reason}; its last output:{shown}")
+    raise LaunchError(f"{program.name} {reason}; its last output:{shown}")
 
 
 def _endpoints(profile: Profile, match: re.Match[str]) -> dict[str, tuple[str, int]]:
@@ -183,17 +271,14 @@ def _endpoints(profile: Profile, match: re.Match[str]) -> dict[str, tuple[str, i
     return endpoints
 
 
-def _command(profile: Profile, placeholders: Mapping[str, str], parts: Path | None) -> list[str]:
+def _filled(command: Sequence[str], placeholders: Mapping[str, str]) -> list[str]:
+    """The command with its placeholders replaced."""
     values = {"python": sys.executable, "suite": str(suite_root()), **placeholders}
-    command = [
-        re.sub(r"\{(\w+)\}", lambda found: values.get(found[1], ""), argument) for argument in profile.iut.command
-    ]
-    return [*command, "--parts", str(parts.resolve())] if parts else command
+    return [re.sub(r"\{(\w+)\}", lambda found: values.get(found[1], ""), argument) for argument in command]
 
 
 def _environment() -> dict[str, str]:
-    """Ours, with the folder of this package in reach and output unbuffered, for an IUT that is written in Python."""
-
+    """Ours, with the folder of this package in reach and output unbuffered, for programs written in Python."""
     source = str(Path(cpmspec.__file__).resolve().parent.parent)
     paths = [source, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)), "PYTHONUNBUFFERED": "1"}

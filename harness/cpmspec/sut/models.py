@@ -9,13 +9,18 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from cpmspec.sut.endpoints import Endpoint, parse_endpoint
+from cpmspec.sut.endpoints import KEYS, Endpoint, parse_address, parse_endpoint
 
 Transport = Literal["udp", "tcp", "tls"]
 Flow = Literal["pull", "push"]
 
 #: what ``{...}`` in ``iut.command`` may name
 PLACEHOLDERS = ("python", "core", "store", "workdir", "suite", "tls_cert", "tls_key", "tls_ca")
+#: what ``{...}`` in ``core.outside.command`` and ``history.outside.command`` may name
+CORE_PLACEHOLDERS = (
+    "python", "suite", "workdir", "domain", "psi", "iut", "front", "back", "tls_cert", "tls_key", "tls_ca",
+)  # fmt: skip
+STORE_PLACEHOLDERS = ("python", "suite", "workdir", "password")
 #: named groups of ``iut.ready``: host and port of the primary transport, or one ``address:port`` for each transport
 READY_GROUPS = ("host", "port", "udp", "tcp", "tls", "udp6", "tcp6", "tls6")
 
@@ -51,15 +56,52 @@ def _locator(text: str) -> str:
     return text
 
 
-def _argument(text: str) -> str:
-    """Accept an argument whose placeholders are known.
+def _argument_with(placeholders: tuple[str, ...]) -> AfterValidator:
+    """Accept an argument whose placeholders are known."""
+
+    def check(text: str) -> str:
+        if set(re.findall(r"\{(\w+)\}", text)) - set(placeholders):
+            raise ValueError("placeholders out of " + ", ".join(f"{{{name}}}" for name in placeholders))
+        return text
+
+    return AfterValidator(check)
+
+
+def _ready_with(*groups: str) -> AfterValidator:
+    """Accept a regex with these named groups and no other."""
+
+    def check(text: str) -> str:
+        try:
+            found = set(re.compile(text).groupindex)
+        except re.error as error:
+            raise ValueError(f"a regular expression ({error})") from error
+        if found != set(groups):
+            raise ValueError(f"a regular expression with the named groups {' and '.join(groups)}")
+        return text
+
+    return AfterValidator(check)
+
+
+def _address(text: str) -> str:
+    """Accept ``host:port``, or nothing.
 
     :raises ValueError: says what was expected.
     """
-    unknown = sorted(set(re.findall(r"\{(\w+)\}", text)) - set(PLACEHOLDERS))
-    if unknown:
-        raise ValueError("placeholders out of " + ", ".join(f"{{{name}}}" for name in PLACEHOLDERS))
+    if text:
+        parse_address(text)
     return text
+
+
+def _legs(table: dict[str, str]) -> dict[str, str]:
+    """Accept an address for each leg.
+
+    :raises ValueError: says what was expected.
+    """
+    for key, address in table.items():
+        if key not in KEYS:
+            raise ValueError(f"a table with keys out of {', '.join(KEYS)}")
+        parse_address(address)
+    return table
 
 
 def _endpoint(text: str) -> str:
@@ -122,7 +164,13 @@ Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 ReadyRegex = Annotated[str, AfterValidator(_ready_regex)]
 Locator = Annotated[str, AfterValidator(_locator)]
-Argument = Annotated[str, AfterValidator(_argument)]
+Argument = Annotated[str, _argument_with(PLACEHOLDERS)]
+CoreArgument = Annotated[str, _argument_with(CORE_PLACEHOLDERS)]
+StoreArgument = Annotated[str, _argument_with(STORE_PLACEHOLDERS)]
+CoreReady = Annotated[str, _ready_with("access", "isc")]
+StoreReady = Annotated[str, _ready_with("address")]
+AddressText = Annotated[str, AfterValidator(_address)]
+Legs = Annotated[dict[str, str], AfterValidator(_legs)]
 EndpointText = Annotated[str, AfterValidator(_endpoint)]
 Identity = Annotated[str, AfterValidator(_identity)]
 Psi = Annotated[str, AfterValidator(_psi)]
@@ -180,6 +228,40 @@ class Iut(Section):
     sip: IutSip = Field(IutSip(), description="See `[iut.sip]`.")
 
 
+class OutsideCore(Section):
+    """Another SIP/IP core in place of the suite's own, behind the suite's recording relay.
+
+    `[core]` then says where the relay's front is: the addresses that the core must advertise to the IUT. Its back is
+    where the core sends what is for the IUT. A leg is a transport between core and IUT, by IP version: udp, tcp, tls,
+    udp6, tcp6, tls6.
+    """
+
+    command: tuple[CoreArgument, ...] = Field(
+        (),
+        description="Command that starts it, after the IUT; without it the core runs already. Placeholders: "
+        + ", ".join(f"`{{{name}}}`" for name in CORE_PLACEHOLDERS)
+        + "; `{iut}`, `{front}` and `{back}` are addresses by leg: `udp=192.0.2.7:5060,tcp=...`.",
+    )
+    ready: CoreReady | None = Field(
+        None,
+        description="Regular expression for the line of its output that tells it is ready. Named groups `access` and "
+        "`isc`, addresses by leg as above. Needed with `core.outside.command`.",
+    )
+    ready_within: Seconds = Field(20.0, description="How long it may take to become ready.")
+    access: Legs = Field(
+        {},
+        description="Where clients and originators send to (UDP), by the leg on which the core then talks to the IUT.",
+    )
+    isc: Legs = Field({}, description="The core's own sockets that face the IUT, by leg: the relay passes on to them.")
+    back_port: Port = Field(0, description="Port of the relay's back; 0 takes any free one.")
+    back_tls_port: Port = Field(0, description="The same for TLS.")
+
+    @property
+    def used(self) -> bool:
+        """Whether the profile has such a core."""
+        return bool(self.command or self.access)
+
+
 class Core(Section):
     """The suite's SIP/IP core: what the IUT finds as its next hop."""
 
@@ -191,6 +273,7 @@ class Core(Section):
     tls_cert: str = Field("", description="Certificate chain of the core (PEM). Without it the suite makes one.")
     tls_key: str = Field("", description="Its private key (PEM).")
     ca: str = Field("", description="Certificate authority (PEM) by which the core checks the IUT's certificate.")
+    outside: OutsideCore = Field(OutsideCore(), description="See `[core.outside]`.")
 
 
 class Users(Section):
@@ -299,11 +382,38 @@ class Ixit(Section):
     )
 
 
+class OutsideStore(Section):
+    """Another IMAP server in place of the suite's own, behind the suite's recording relay."""
+
+    command: tuple[StoreArgument, ...] = Field(
+        (),
+        description="Command that starts it; without it the server runs already. Placeholders: "
+        + ", ".join(f"`{{{name}}}`" for name in STORE_PLACEHOLDERS)
+        + ".",
+    )
+    ready: StoreReady | None = Field(
+        None,
+        description="Regular expression for the line of its output that tells it is ready. Named group `address` "
+        "(`host:port`). Needed with `history.outside.command`.",
+    )
+    ready_within: Seconds = Field(20.0, description="How long it may take to become ready.")
+    address: AddressText = Field("", description="Where it listens (`host:port`), without a command.")
+
+    @property
+    def used(self) -> bool:
+        """Whether the profile has such a store."""
+        return bool(self.command or self.address)
+
+
 class History(Section):
     """The message store to which the IUT records (PCO `store`)."""
 
-    store: Literal["embedded"] = Field("embedded", description="The suite's own IMAP server, behind a recording relay.")
-    host: Host = Field("127.0.0.1", description="Address at which it listens.")
+    store: Literal["embedded", "outside"] = Field(
+        "embedded",
+        description="`embedded`: the suite's own IMAP server. `outside`: that of `[history.outside]`. Either is behind "
+        "a recording relay.",
+    )
+    host: Host = Field("127.0.0.1", description="Address at which the relay listens.")
     port: Port = Field(0, description="Its port; 0 takes any free one.")
     accounts: Accounts = Field(
         "{user}",
@@ -311,6 +421,7 @@ class History(Section):
         "to account.",
     )
     password: str = Field("cpmspec", description="Password of every account.")
+    outside: OutsideStore = Field(OutsideStore(), description="See `[history.outside]`.")
 
     def account(self, uri: str) -> str:
         """The account of a user; for one that the table leaves out, the user part."""

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from cpmspec.sut.crosschecks import contradictions
-from cpmspec.sut.models import Core, History, Iut, Ixit, Pics, Profile, Section, Users
+from cpmspec.sut.models import Core, History, Iut, Ixit, OutsideCore, OutsideStore, Pics, Profile, Section, Users
 
 Location = tuple[int | str, ...]
 
@@ -175,5 +175,6 @@ def _with_absolute_paths(profile: Profile, folder: Path) -> Profile:
 
 
 __all__ = [
-    "Core", "History", "Iut", "Ixit", "Pics", "Profile", "ProfileError", "Users", "known_keys", "load_profile",
+    "Core", "History", "Iut", "Ixit", "OutsideCore", "OutsideStore", "Pics", "Profile", "ProfileError", "Users",
+    "known_keys", "load_profile",
 ]  # fmt: skip

@@ -72,14 +72,20 @@ class ImapCommandStream:
         """The octets that do not make a command yet."""
         return self._units.pending
 
+    @property
+    def awaiting(self) -> bool:
+        """Whether the client waits for a continuation request before it sends a literal (RFC 3501 4.3, 7.5)."""
+        return self._units.awaiting
+
     def feed(self, octets: bytes) -> list[ImapCommand]:
         """Take octets, give the commands that they complete."""
         return [_command(unit) for unit in self._units.feed(octets)]
 
     def abandon(self) -> ImapCommand | None:
-        """End the command that waits for a literal which never comes: the server refused it (RFC 3501 4.3, 7.5).
+        """End the command whose literal is due and never comes; without such a literal do nothing.
 
-        To be called on a tagged NO or BAD to a command whose literal was announced; else it does nothing.
+        To be called at the end of a stream, and on a tagged NO or BAD while the stream is ``awaiting``: a client that
+        announced a literal as non-synchronising sends it whatever the server says meanwhile (RFC 7888 4).
         """
         unit = self._units.abandon()
         return None if unit is None else _command(unit)
@@ -145,12 +151,13 @@ class _Unit:
 class _Units:
     """Frames a stream into lines, literals taken in."""
 
-    __slots__ = ("_buffer", "_need", "_pieces", "_raw", "_searched", "_size", "_skip")
+    __slots__ = ("_buffer", "_need", "_pieces", "_raw", "_searched", "_size", "_skip", "_synchronising")
 
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._searched = 0
         self._skip = 0
+        self._synchronising = False
         self._clear()
 
     def _clear(self) -> None:
@@ -163,11 +170,17 @@ class _Units:
     def pending(self) -> bytes:
         return b"".join(self._raw) + bytes(self._buffer)
 
+    @property
+    def awaiting(self) -> bool:
+        due = self._need is not None or self._skip > 0
+        return due and self._synchronising and not self._buffer
+
     def feed(self, octets: bytes) -> list[_Unit]:
         self._buffer += octets
         return list(self._complete())
 
     def abandon(self) -> _Unit | None:
+        self._skip = 0
         if self._need is None:
             return None
         self._pieces.append(b"")
@@ -180,10 +193,11 @@ class _Units:
                 if len(self._buffer) < size:
                     return
                 self._skip -= size
+                self._synchronising = False
                 yield _Unit((b"",), self._take(size), broken=True)
                 continue
             if self._need is not None:
-                if len(self._buffer) < self._need:
+                if len(self._buffer) < max(self._need, 1):  # even an empty literal waits for what follows it
                     return
                 self._add(self._take(self._need), literal=True)
                 self._need = None
@@ -207,7 +221,7 @@ class _Units:
             yield self._finish(broken=not line.endswith(b"\n"))
             return
         self._pieces[-1] = line[: match.start()]
-        length = int(match[2])
+        length, self._synchronising = int(match[2]), not match[3]
         if self._size + length > MAX_UNIT:
             self._skip = length
             yield self._finish(broken=True)

@@ -1,0 +1,224 @@
+"""cpmspec.actors.isc_relay: an outside core and a PF with the relay between them, over every leg."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from cpmspec.actors.isc_relay import IscRelay
+from cpmspec.actors.policy import Policy
+from cpmspec.evidence.trace import Frame, Kind, Pco, Role
+from cpmspec.net.sip import Hop, IncomingRequest, SipTimeout
+from cpmspec.net.tls import client_context, self_signed
+from cpmspec.wire.sip import SipMessage, SipRequest, SipUnreadable, build_request, parse_message
+from sip_peers import KINDS, Recorded, contact, message
+
+USER = "sip:bob@home.example"
+T1 = 0.05
+
+
+@dataclass
+class Bench:
+    """A core and a PF that answer what they are told to; what the relay recorded."""
+
+    relay: IscRelay
+    core: Recorded = field(default_factory=lambda: Recorded(t1=T1))
+    pf: Recorded = field(default_factory=lambda: Recorded(t1=T1))
+    frames: list[tuple[Frame, SipMessage | SipUnreadable | None]] = field(default_factory=list)
+    asked: list[SipRequest] = field(default_factory=list)
+    status: int | None = 200
+
+    async def answer(self, incoming: IncomingRequest) -> None:
+        self.asked.append(incoming.request)
+        if incoming.request.method != "ACK" and self.status is not None:
+            await incoming.reply(self.status)
+
+    def legs(self, transport: str, host: str) -> tuple[Hop, Hop]:
+        """The relay's back and front for a transport: where the core sends, and where the PF sends."""
+        key = transport + ("6" if ":" in host else "")
+        return Hop(transport, *self.relay.back[key]), Hop(transport, *self.relay.front[key])
+
+    @property
+    def data(self) -> list[Frame]:
+        return [frame for frame, _ in self.frames if frame.kind is Kind.DATA]
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    server, _ = self_signed()
+    made: list[Bench] = []
+    relay = IscRelay(
+        lambda frame, parsed: made[0].frames.append((frame, parsed)),
+        server_ssl=server, client_ssl=client_context(by_fingerprint=True), t1=T1,
+    )  # fmt: skip
+    bench = Bench(relay)
+    made.append(bench)
+    await relay.start()
+    tables = []
+    for endpoint in (bench.pf, bench.core):
+        endpoint.on_request = bench.answer
+        table = {}
+        for transport, host in KINDS:
+            table[transport + ("6" if ":" in host else "")] = await endpoint.listen(transport, host, 0)
+        tables.append(table)
+    relay.set_iut(tables[0])
+    relay.set_core(tables[1])
+    yield bench
+    for endpoint in (bench.core, bench.pf):
+        await endpoint.close()
+    await relay.close()
+
+
+def sent(endpoint: Recorded) -> list[bytes]:
+    return [event.octets for event in endpoint.events if event.kind == "data" and event.sent]
+
+
+def got(endpoint: Recorded) -> list[bytes]:
+    return [event.octets for event in endpoint.events if event.kind == "data" and not event.sent]
+
+
+def in_dialog(method: str, hop: Hop, headers: Sequence[tuple[str, str]] = ()) -> SipRequest:
+    request = message(method, hop, headers)
+    to = f"{request.headers.get('To')};tag=theirs"
+    return request.with_headers(request.headers.without("To").added("To", to))
+
+
+@pytest.mark.parametrize(("transport", "host"), KINDS)
+async def test_octets_cross_unchanged_both_ways(bench: Bench, transport: str, host: str) -> None:
+    back, front = bench.legs(transport, host)
+    assert (await bench.core.request(message("MESSAGE", back), back)).status == 200
+    assert (await bench.pf.request(message("MESSAGE", front), front)).status == 200
+    assert got(bench.pf) == sent(bench.core)
+    assert got(bench.core) == sent(bench.pf)
+    assert [(frame.sender, frame.receiver) for frame in bench.data] == [
+        (Role.CORE, Role.IUT), (Role.IUT, Role.CORE), (Role.IUT, Role.CORE), (Role.CORE, Role.IUT),
+    ]  # fmt: skip
+    assert [frame.octets for frame in bench.data] == [got(bench.pf)[0], sent(bench.pf)[0], *got(bench.core)[1:2],
+                                                      got(bench.pf)[1]]  # fmt: skip
+    assert {frame.pco for frame, _ in bench.frames} == {Pco.ISC}
+    assert {frame.transport for frame in bench.data} == {transport}
+
+
+async def test_the_pf_meets_the_relay_at_its_front_alone(bench: Bench) -> None:
+    back, front = bench.legs("udp", "127.0.0.1")
+    await bench.core.request(message("MESSAGE", back), back)
+    assert bench.data[0].source == (front.host, front.port)
+    assert bench.data[1].destination == (front.host, front.port)
+
+
+async def test_a_request_goes_to_the_contact_that_it_names(bench: Bench) -> None:
+    """RFC 3261 12.2.1.1: the remote target of a dialog may be another address than that of the listener."""
+    back, _ = bench.legs("udp", "127.0.0.1")
+    other = Recorded(t1=T1)
+    other.on_request = bench.answer
+    try:
+        address = await other.listen("udp", "127.0.0.1", 0)
+        request = in_dialog("BYE", back).with_uri(f"sip:pf@127.0.0.1:{address[1]}")
+        assert (await bench.core.request(request, back)).status == 200
+        assert len(got(other)) == 1
+        routed = in_dialog("BYE", back, [("Route", f"<sip:127.0.0.1:{address[1]};lr>")])
+        assert (await bench.core.request(routed, back)).status == 200
+        assert len(got(other)) == 2
+        assert got(bench.pf) == []
+    finally:
+        await other.close()
+
+
+async def test_what_no_parser_reads_is_passed_on(bench: Bench) -> None:
+    back, front = bench.legs("udp", "127.0.0.1")
+    arrived: asyncio.Queue[bytes] = asyncio.Queue()
+    for endpoint in (bench.pf, bench.core):
+        endpoint.on_unreadable = lambda found, _: arrived.put_nowait(found.octets)
+    bench.core.send(b"no SIP at all\r\n\r\n", back)
+    assert await asyncio.wait_for(arrived.get(), 5) == b"no SIP at all\r\n\r\n"
+    bench.pf.send(b"neither is this\r\n\r\n", front)
+    assert await asyncio.wait_for(arrived.get(), 5) == b"neither is this\r\n\r\n"
+    assert [frame.sender for frame in bench.data] == [Role.CORE, Role.IUT]
+
+
+async def test_a_stranger_is_not_the_pf(bench: Bench) -> None:
+    _, front = bench.legs("udp", "127.0.0.1")
+    pf = Recorded(t1=T1)
+    try:
+        bench.relay.set_iut({"udp": await pf.listen("udp", "127.0.0.2", 0)})
+        bench.pf.send(message("MESSAGE", front), front)
+        await pf.request(message("OPTIONS", front), front)  # on the same socket: the first one has been read by now
+        assert bench.core.seen(sent=False) == ["OPTIONS"]
+        assert len(bench.data) == 2
+    finally:
+        await pf.close()
+
+
+# --- third-party registration ----------------------------------------------------------------------------------------
+
+
+def register(expires: int, call_id: str = "c", number: int = 1) -> SipRequest:
+    return build_request(
+        "REGISTER", "sip:pf.example",
+        [("Max-Forwards", "70"), ("From", "<sip:core>;tag=1"), ("To", f"<{USER}>"), ("Call-ID", call_id),
+         ("CSeq", f"{number} REGISTER"), ("Contact", "<sip:core>"), ("Expires", str(expires))],
+    )  # fmt: skip
+
+
+async def test_third_party_register_is_waited_for(bench: Bench) -> None:
+    back, _ = bench.legs("udp", "127.0.0.1")
+    waiting = asyncio.ensure_future(bench.relay.third_party_done(USER, gone=False))
+    await bench.core.request(register(600), back)
+    assert await waiting == 200
+    bench.status = 403
+    await bench.core.request(register(0, number=2), back)
+    assert await bench.relay.third_party_done(USER, gone=True) == 403
+
+
+async def test_a_refresh_is_not_taken_for_the_end_of_a_registration(bench: Bench) -> None:
+    back, _ = bench.legs("udp", "127.0.0.1")
+    await bench.core.request(register(600), back)
+    assert await bench.relay.third_party_done(USER, gone=False) == 200
+    waiting = asyncio.ensure_future(bench.relay.third_party_done(USER, gone=True))
+    await bench.core.request(register(600, number=2), back)
+    assert not waiting.done()
+    await bench.core.request(register(0, number=3), back)
+    assert await waiting == 200
+
+
+async def test_a_retransmission_is_the_same_register(bench: Bench) -> None:
+    back, _ = bench.legs("udp", "127.0.0.1")
+    await bench.core.request(register(600), back)
+    assert await bench.relay.third_party_done(USER, gone=False) == 200
+    bench.core.send(sent(bench.core)[0], back)
+    assert await bench.relay.third_party_done(USER, gone=False) is None
+
+
+async def test_no_third_party_register_and_no_answer_are_told_apart(bench: Bench) -> None:
+    back, _ = bench.legs("udp", "127.0.0.1")
+    assert await bench.relay.third_party_done(USER, gone=False) is None
+    bench.status = None
+    waiting = asyncio.ensure_future(bench.relay.third_party_done(USER, gone=False))
+    with pytest.raises(SipTimeout):
+        await bench.core.request(register(600), back)
+    assert await waiting == 408
+
+
+# --- policies --------------------------------------------------------------------------------------------------------
+
+
+async def test_policies_lose_and_delay_a_users_messages(bench: Bench) -> None:
+    back, front = bench.legs("udp", "127.0.0.1")
+    bench.relay.set_policy(USER, Policy(drop=("to-client MESSAGE",), delay=(("to-iut INFO", 0.01),)))
+    with pytest.raises(SipTimeout):
+        await bench.pf.request(message("MESSAGE", front), front)
+    assert bench.core.seen(sent=False) == []
+    assert (await bench.core.request(message("INFO", back), back)).status == 200
+
+
+async def test_a_2xx_is_held_until_released(bench: Bench) -> None:
+    _, front = bench.legs("udp", "127.0.0.1")
+    bench.relay.set_policy(USER, Policy(hold_2xx=True))
+    call = bench.pf.call(message("INVITE", front, [contact(bench.pf, front)]), front)
+    await asyncio.wait_for(bench.relay.held(USER), 5)
+    assert [item for item in map(parse_message, got(bench.pf)) if getattr(item, "status", 0) == 200] == []
+    assert bench.relay.release(USER) >= 1
+    assert (await call.response()).status == 200
