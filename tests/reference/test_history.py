@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cpmspec.reference.imap import StoreFailure, quoted, safe_folder
+from cpmspec.reference.imap import StoreFailure, Visit, quoted, safe_folder
 from cpmspec.wire.imap import ImapCommand, ImapCommandStream, decode_mailbox
 
 ALICE = "sip:alice@example.com"
@@ -18,16 +18,28 @@ ALICE = "sip:alice@example.com"
 
 @dataclass
 class Imap:
-    """Keeps objects by account and folder; ``refuse`` NOs APPENDs, ``forget`` drops the answer of the next one."""
+    """Keeps objects by account and folder. ``refuse`` NOs APPENDs, ``locked`` logins; ``forget`` drops an answer."""
 
     objects: dict[str, list[tuple[str, bytes]]] = field(default_factory=dict)
     refuse: bool = False
+    locked: bool = False
     forget: bool = False
     appended: asyncio.Event = field(default_factory=asyncio.Event)
     refused: asyncio.Event = field(default_factory=asyncio.Event)
+    left: asyncio.Event = field(default_factory=asyncio.Event)
     port: int = 0
+    visits: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        visit = asyncio.current_task()
+        assert visit is not None
+        self.visits.add(visit)
+        try:
+            await self.visit(reader, writer)
+        finally:
+            writer.close()
+
+    async def visit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         stream, account, folder = ImapCommandStream(), "", ""
         writer.write(b"* OK ready\r\n")
         while octets := await reader.read(65536):
@@ -38,12 +50,10 @@ class Imap:
                     folder = decode_mailbox(command.arguments[0])
                 answer = self.answer(command, account, folder)
                 if answer is None:
-                    writer.close()
                     return
                 writer.write(answer)
             if stream.pending.endswith(b"}\r\n"):
                 writer.write(b"+ go on\r\n")
-        writer.close()
 
     def answer(self, command: ImapCommand, account: str, folder: str) -> bytes | None:
         tag = command.tag.encode()
@@ -51,6 +61,8 @@ class Imap:
         match command.name:
             case "CAPABILITY":
                 return b"* CAPABILITY IMAP4rev1\r\n" + tag + b" OK done\r\n"
+            case "LOGIN" if self.locked:
+                return tag + b" NO [AUTHENTICATIONFAILED] not you\r\n"
             case "LIST":
                 return b'* LIST (\\Noselect) "/" ""\r\n' + tag + b" OK done\r\n"
             case "CREATE" if any(decode_mailbox(command.arguments[0]) == name for name, _ in mine):
@@ -70,6 +82,7 @@ class Imap:
                 found = [n for n, octets in enumerate(here, 1) if command.arguments[-1] in octets]
                 return b"* SEARCH %s\r\n" % b" ".join(b"%d" % n for n in found) + tag + b" OK done\r\n"
             case "LOGOUT":
+                self.left.set()
                 return b"* BYE\r\n" + tag + b" OK done\r\n"
             case _:
                 return tag + b" OK done\r\n"
@@ -82,6 +95,9 @@ async def imap() -> AsyncIterator[Imap]:
     store.port = server.sockets[0].getsockname()[1]
     yield store
     server.close()
+    for visit in store.visits:
+        visit.cancel()
+    await asyncio.gather(*store.visits, return_exceptions=True)
 
 
 async def deliver(core: Any, status: int = 200) -> None:
@@ -159,6 +175,13 @@ async def test_an_append_of_unknown_outcome_is_looked_for_before_it_is_repeated(
     assert len(imap.objects["alice"]) == 1
 
 
+async def test_a_refused_login_is_a_failure_and_leaves_no_connection_behind(imap: Imap) -> None:
+    imap.locked = True
+    with pytest.raises(StoreFailure, match="AUTHENTICATIONFAILED"):
+        await asyncio.to_thread(Visit, "127.0.0.1", imap.port, "alice", "wrong")
+    await asyncio.wait_for(imap.left.wait(), 5)
+
+
 @pytest.mark.parametrize(
     ("name", "safe"),
     [
@@ -170,6 +193,8 @@ async def test_an_append_of_unknown_outcome_is_looked_for_before_it_is_repeated(
         ("..", "=2E."),
         ("a\r\nb", "a=0D=0Ab"),
         ("x" * 500, "x" * 120),
+        ("\u3042" * 120, "\u3042" * 89),
+        ("\U0001d4b3&" * 60, "\U0001d4b3&" * 24),
     ],
 )
 def test_folder_names_are_one_level_and_no_pattern(name: str, safe: str) -> None:

@@ -19,7 +19,8 @@ TIMEOUT = 10.0
 # RFC 3501 6.3.8: "*" and "%" are wildcards, "/" and "\" hierarchy separators of servers in use; "#" and "~" lead into
 # namespaces (5.1.2). "=" is escaped only where it would look like an escape, so that no two names become one.
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\udc80-\udcff/\\*%\"]|=(?=[0-9A-F]{2})|^[#~.]")
-_LONGEST = 120  # characters of a folder name: 255 octets of modified UTF-7 hold them in most scripts
+_LONGEST = 120  # characters of a folder name
+_WIDEST = 240  # octets of it in modified UTF-7: a store may keep it as the name of a file, which has at most 255
 
 Hook = Callable[[bytes], bytes | None]
 
@@ -40,7 +41,7 @@ class Visit:
             try:
                 self._ask(self._imap.login, quoted(account), password)
                 self._separator = self._find_separator()
-            except StoreFailure:
+            except (StoreFailure, OSError, imaplib.IMAP4.error):
                 self.close()
                 raise
         except (OSError, imaplib.IMAP4.error) as error:
@@ -127,4 +128,7 @@ def safe_folder(name: str, separator: str = "/") -> str:
         safe = safe.replace(separator, f"={ord(separator):02X}")
     if safe.upper() == "INBOX":
         safe = f"={ord(safe[0]):02X}{safe[1:]}"
-    return safe[:_LONGEST]
+    safe = safe[:_LONGEST]
+    while len(encode_mailbox(safe)) > _WIDEST:
+        safe = safe[:-1]
+    return safe
