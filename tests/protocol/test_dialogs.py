@@ -6,7 +6,7 @@ import pytest
 
 from cpmspec.protocol.dialogs import Dialog, next_hop_uri
 from cpmspec.protocol.errors import LocalProtocolError, RemoteProtocolError
-from cpmspec.wire.sip import SipRequest, SipResponse, build_request, response_to
+from cpmspec.wire.sip import SipRequest, SipResponse, build_request, parse_message, response_to
 
 ROUTES = ("<sip:p1.example;lr>", "<sip:p2.example;lr>")
 
@@ -185,3 +185,37 @@ class TestReceived:
         dialog = uac()
         dialog.refresh(ok(invite(routes=())))
         assert dialog.route_set == tuple(reversed(ROUTES))
+
+
+class TestWhatNoRequestCanCarry:
+    """A peer's octets never make a later request of ours fail: the dialog is refused when it is made."""
+
+    BAD = ("<sip:pf@192.0.2.9;x=a b>", "<sip:pf@192.0.2.9;x=\x00>")
+
+    @staticmethod
+    def answer(contact: str) -> SipResponse:
+        good = ok(invite()).octets()
+        parsed = parse_message(good.replace(b"<sip:pf@192.0.2.9>", contact.encode()))
+        assert isinstance(parsed, SipResponse)
+        return parsed
+
+    @pytest.mark.parametrize("contact", BAD)
+    def test_in_the_contact_of_a_2xx(self, contact: str) -> None:
+        with pytest.raises(RemoteProtocolError, match="no request of the dialog can be written"):
+            Dialog.uac(invite(), self.answer(contact))
+
+    @pytest.mark.parametrize("contact", BAD)
+    def test_in_a_target_refresh_the_old_target_stays(self, contact: str) -> None:
+        dialog = uac()
+        with pytest.raises(RemoteProtocolError):
+            dialog.refresh(self.answer(contact))
+        assert dialog.remote_target == "sip:pf@192.0.2.9"
+        assert dialog.request("BYE").uri == "sip:pf@192.0.2.9"
+
+    def test_in_a_request_that_makes_a_dialog(self) -> None:
+        octets = invite().octets().replace(b"<sip:alice@192.0.2.1:5070>", b"<sip:alice@192.0.2.1;x=\x00>")
+        request = parse_message(octets)
+        assert isinstance(request, SipRequest)
+        with pytest.raises(RemoteProtocolError) as caught:
+            Dialog.uas(request, ok(invite()))
+        assert caught.value.status == 400

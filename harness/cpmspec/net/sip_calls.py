@@ -186,10 +186,10 @@ class Call:
         """Make or confirm the dialog."""
         if self.request.method not in {"INVITE", "SUBSCRIBE"} or not 100 < response.status < 300:
             return
-        if self.dialog is not None and self.dialog.owns(response):
-            self.dialog.refresh(response)
-        elif response.status >= 200 or self.dialog is None:
-            with suppress(ProtocolError):  # no Contact or no tag: no dialog (12.1)
+        with suppress(ProtocolError):  # no Contact or no tag: no dialog (12.1); or none that a request can be built of
+            if self.dialog is not None and self.dialog.owns(response):
+                self.dialog.refresh(response)
+            elif response.status >= 200 or self.dialog is None:
                 self.dialog = Dialog.uac(self.request, response)
 
     def _repeat(self, response: SipResponse) -> None:

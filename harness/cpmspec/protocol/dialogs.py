@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, Self
 
 from cpmspec.protocol.errors import LocalProtocolError, RemoteProtocolError
 from cpmspec.wire.sip import SipRequest, SipResponse, build_request
@@ -62,7 +62,7 @@ class Dialog:
             remote_seq=None,
             invite_seq=cseq.number if cseq.method == "INVITE" else None,
             confirmed=response.status >= 200,
-        )
+        )._usable()
 
     @classmethod
     def uas(cls, request: SipRequest, response: SipResponse) -> Dialog:
@@ -85,7 +85,7 @@ class Dialog:
             local_seq=None,
             remote_seq=cseq.number,
             confirmed=response.status >= 200,
-        )
+        )._usable()
 
     def owns(self, message: SipRequest | SipResponse) -> bool:
         """Whether a received request, or the response to a request of ours, belongs to this dialog (12.2.2)."""
@@ -139,7 +139,7 @@ class Dialog:
             raise RemoteProtocolError(f"CSeq {cseq.number} after {self.remote_seq}", 500)
         self.remote_seq = cseq.number
         if request.method in TARGET_REFRESH and request.contact:
-            self.remote_target = str(request.contact[0].uri)
+            self._target(str(request.contact[0].uri))
 
     def refresh(self, response: SipResponse) -> None:
         """Take a response to an INVITE or another target refresh of ours.
@@ -150,10 +150,33 @@ class Dialog:
         if not 200 <= response.status < 300:
             return
         if response.contact:
-            self.remote_target = str(response.contact[0].uri)
+            self._target(str(response.contact[0].uri))
         if not self.confirmed and self.side == "uac":
             self.route_set = tuple(reversed(response.headers.values("record-route")))
         self.confirmed = True
+
+    def _target(self, uri: str) -> None:
+        """Move the remote target.
+
+        :raises RemoteProtocolError: no request can be sent to it; the old one stays.
+        """
+        old, self.remote_target = self.remote_target, uri
+        try:
+            self._usable()
+        except RemoteProtocolError:
+            self.remote_target = old
+            raise
+
+    def _usable(self) -> Self:
+        """The dialog, if requests can be built from what the peer gave us.
+
+        :raises RemoteProtocolError: its Contact, Record-Route, tag or Call-ID holds what no request can carry.
+        """
+        try:
+            self._build("BYE", 1, (), b"")
+        except ValueError as problem:
+            raise RemoteProtocolError(f"no request of the dialog can be written: {problem}", 400) from problem
+        return self
 
     def _build(self, method: str, cseq: int, extra: Iterable[tuple[str, str]], body: bytes) -> SipRequest:
         uri, routes = self._path()
