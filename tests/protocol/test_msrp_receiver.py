@@ -188,6 +188,26 @@ def test_no_200_unless_wanted(failure: str) -> None:
     assert len(event.refused(413)) == (failure == "partial")
 
 
+@pytest.mark.parametrize("failure", ["yes", "no"])
+@pytest.mark.parametrize(
+    ("found", "instead"),
+    [
+        (b"MSRP transact1 ", b"MSRP abc "), (b"MSRP transact1 ", b"MSRP " + b"x" * 33 + b" "),
+        (b"From-Path: msrp:", b"From-Path: msrp\0:"), (b"m1aa", b"m1\raa"), (b"From-Path: ", b"From-Path:\r\nX: "),
+    ],
+)  # fmt: skip
+def test_what_no_response_can_repeat_is_not_answered(found: bytes, instead: bytes, failure: str) -> None:
+    """RFC 4975 9: neither identifier nor paths of a response may be what these requests have."""
+    extra = (("Failure-Report", failure), ("Success-Report", "yes"))
+    whole = send(b"x", tid="transact1", extra=extra).replace(found, instead)
+    (event,) = feed(MsrpReceiver(LOCAL), whole.replace(b"-------transact1", b"-------" + whole.split()[1]))
+    assert isinstance(event, MessageComplete)
+    assert (event.answers, event.refused(413)) == ((), ())
+    bind = send(None, tid="transact1").replace(found, instead)
+    assert feed(MsrpReceiver(LOCAL), bind) == []
+    assert feed(MsrpReceiver(PEER), bind) == []
+
+
 def test_413_comes_while_the_chunk_is_still_being_sent() -> None:
     receiver, stream = MsrpReceiver(LOCAL, max_size=10), MsrpStream()
     octets = send(b"x" * 50, "1-*/*", flag="+")

@@ -434,3 +434,20 @@ async def test_msrp_requests_without_a_session_get_481_and_a_second_connection_5
     await lost.connect((f"{head}/0{tail[1:]}",))
     lost.bind()
     assert (await lost.frame()).head.status == 481
+
+
+async def test_an_msrp_request_that_no_response_can_repeat_is_not_answered_and_harms_nobody(start: Any) -> None:
+    core = await start()
+    await core.defer()
+    _, peer, _ = await core.retrieve(status=lambda frame: None)
+    await peer.message()
+    stranger = core.peer()
+    head, _, tail = peer.peer[0].rpartition("/")
+    await stranger.connect((f"{head}/0{tail[1:]}",))
+    for one, status in ((peer, 200), (stranger, 481)):
+        paths = f"To-Path: {one.peer[0]}\r\nFrom-Path: {one.uri}\r\n"
+        one.connection.write(f"MSRP abc SEND\r\n{paths}Message-ID: m1aa\r\n-------abc$\r\n".encode())
+        one.bind()
+        answer = await one.frame()
+        assert (answer.head.transaction_id, answer.head.status) == ("bind0001", status)
+        assert not one.lost.is_set()

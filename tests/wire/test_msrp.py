@@ -67,8 +67,8 @@ def octets_of(events: list[MsrpEvent]) -> bytes:
     return out
 
 
-def run(pieces: list[bytes]) -> list[MsrpEvent]:
-    stream = MsrpStream()
+def run(pieces: list[bytes], *, resuming: bool = False) -> list[MsrpEvent]:
+    stream = MsrpStream(resuming=resuming)
     events = [event for piece in pieces for event in stream.feed(piece)]
     return merged([*events, *stream.close()])
 
@@ -193,6 +193,8 @@ WRONG = {
     "short transaction id": (TYPED.replace(TID, "abc") + "hi\r\n-------abc$\r\n", "MSR-4975-9-02"),
     "lower-case method": (TYPED.replace("SEND", "send") + f"hi\r\n{END}", "MSR-4975-9-08"),
     "no space after the colon": (TYPED.replace("ID: ", "ID:") + f"hi\r\n{END}", "MSR-4975-9-03"),
+    "a space at the end": (TYPED.replace(FROM, f"{FROM} ") + f"hi\r\n{END}", "MSR-4975-9-03"),
+    "two spaces between URIs": (TYPED.replace(TO, f"{TO}  {TO}") + f"hi\r\n{END}", "MSR-4975-9-03"),
     "LF alone": (TYPED.replace("qwer\r\n", "qwer\n") + f"hi\r\n{END}", "MSR-4975-9-03"),
     "no colon": (TYPED.replace("Message-ID:", "Subject\r\nMessage-ID:") + f"hi\r\n{END}", "MSR-4975-9-03"),
     "Message-ID with @": (TYPED.replace("12339sdqwer", "a@b.example") + f"hi\r\n{END}", "MSR-4975-9-04"),
@@ -250,6 +252,7 @@ LEGAL = {
         TYPED.replace("Content", "Byte-Range: 1-300/300\r\nContent") + f"hi\r\n-------{TID}#\r\n"),
     "empty SEND with a range": HEAD + f"Byte-Range: 1-0/0\r\n{END}",
     "extension header": HEAD + f"X-Other: \u00e4 b\r\n{END}",
+    "extension header that ends in spaces": HEAD + f"X-Other: a  b \t \r\n{END}",
     "MIME headers before Content-Type": (
         HEAD + f"Content-ID: <a@b>\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n\r\n{END}"),
     "response without comment": f"MSRP {TID} 200\r\n{PATHS}{END}",
@@ -277,6 +280,30 @@ def test_a_stream_that_begins_in_a_message() -> None:
     frames = MsrpFrameStream().feed(octets)
     assert sum(len(event.octets) for event in frames if isinstance(event, Unreadable)) == 5020
     assert [frame.body for frame in frames if isinstance(frame, MsrpFrame)] == [b"two"]
+
+
+def test_what_looks_like_a_start_line_in_the_rest_of_a_body_is_none() -> None:
+    """Seen in a capture with a packet missing: the next one began with the words "msrp capture body line"."""
+    rest = b"msrp capture body line, message 0\r\nMSRP deadbeef SEND\r\nof a body\r\n-------abcdefgh+\r\n"
+    stream = MsrpFrameStream(resuming=True)
+    *unread, frame = [*stream.feed(rest + send(b"two")), *stream.close()]
+    assert unread == [Unreadable(line) for line in rest.splitlines(keepends=True)]
+    assert frame == parse_frame(send(b"two"))
+    (misread,) = MsrpFrameStream().feed(b"msrp capture body line\r\n-------abcdefgh+\r\n")
+    assert isinstance(misread, MsrpFrame)  # where a stream begins that is a message, though a wrong one
+
+
+@given(wire, st.lists(st.integers(min_value=0, max_value=4000), max_size=12))
+def test_any_split_gives_the_same_events_where_a_stream_is_joined(octets: bytes, places: list[int]) -> None:
+    whole = run([octets], resuming=True)
+    assert run(cut(octets, places), resuming=True) == whole
+    assert octets_of(whole) == octets
+
+
+def test_a_stream_that_is_joined_at_a_start_line() -> None:
+    assert run([send(b"hi")], resuming=True) == run([send(b"hi")])
+    assert run([b""], resuming=True) == []
+    assert run([send(b"hi")[:22]], resuming=True) == [Unreadable(send(b"hi")[:22])]
 
 
 def test_a_head_that_is_cut_off_by_the_next_message() -> None:

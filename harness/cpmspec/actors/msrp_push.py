@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import Iterator, Mapping
 
 from cpmspec.net.msrp import MsrpConnection
+from cpmspec.protocol.msrp_sender import CHUNK_SIZE
 from cpmspec.wire.msrp import (
+    ByteRange,
     FrameBegin,
     FrameEnd,
     MsrpEvent,
@@ -98,7 +100,9 @@ class ContentSender:
             body = content[start : start + self._size]
             flag = "$" if start + self._size >= total else "+"
             transaction_id = new_transaction_id(body)
-            headers = [*self._headers, ("Byte-Range", f"{start + 1}-{start + len(body)}/{total}")]
+            # 7.1.1: a chunk of more than 2048 octets can be interrupted, and says so
+            span = ByteRange(start + 1, None if len(body) > CHUNK_SIZE else start + len(body), total)
+            headers = [*self._headers, ("Byte-Range", str(span))]
             octets = build_request(
                 "SEND", transaction_id, peer_path, [self._path], headers, body, flag, content_type=self._content_type
             )
@@ -117,7 +121,7 @@ class ContentSender:
         elif head.method == "REPORT":
             reported = head.status_header
             self.success_reported |= reported is not None and reported[1] == 200
-        elif head.method is not None and head.to_path and head.from_path:
+        elif head.answerable:
             connection.write(build_response(head, 200 if head.method == "SEND" else 501))
         self._changed.set()
 

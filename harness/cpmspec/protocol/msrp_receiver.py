@@ -122,7 +122,7 @@ class MessageComplete:
 
     def refused(self, status: int) -> tuple[bytes, ...]:
         """The answer to the last chunk with an error code; nothing if the sender wants none (RFC 4975 7.1.4)."""
-        if self.last.failure_report == "no":
+        if self.last.failure_report == "no" or not self.last.answerable:
             return ()
         return (build_response(self.last, status, COMMENTS.get(status, "")),)
 
@@ -324,7 +324,7 @@ class MsrpReceiver:
         if status in (413, 415) and message_id is not None and message_id not in self._finished:
             yield from self._abort(message_id, f"refused with {status}")
             self._remember(message_id, status)
-        if chunk.head.failure_report != "no" and chunk.head.from_path and chunk.head.to_path:
+        if chunk.head.failure_report != "no" and chunk.head.answerable:
             yield Reply(build_response(chunk.head, status, COMMENTS[status]), status)
 
     def _acknowledge(self, head: MsrpHead) -> list[ReceiverEvent]:
@@ -332,7 +332,7 @@ class MsrpReceiver:
 
     def _ok(self, head: MsrpHead) -> tuple[bytes, ...]:
         """The 200 if Failure-Report asks for it: yes, or absent (RFC 4975 7.1.4)."""
-        wanted = head.failure_report not in ("no", "partial") and bool(head.from_path)
+        wanted = head.failure_report not in ("no", "partial") and head.answerable
         return (build_response(head, 200, COMMENTS[200]),) if wanted else ()
 
     def _complete(self, message_id: str, message: _Incoming, last: MsrpHead) -> MessageComplete:
@@ -341,7 +341,7 @@ class MsrpReceiver:
         message.sink.close()
         size = message.total or 0
         answers = self._ok(last)
-        if "yes" in (message.head.success_report, last.success_report) and last.from_path:
+        if "yes" in (message.head.success_report, last.success_report) and last.answerable:
             answers += (self.report(last, 1, size, size),)
         return MessageComplete(
             message_id, message.head.content_type or "", message.head, size, message.sink, answers, last

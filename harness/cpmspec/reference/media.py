@@ -146,10 +146,10 @@ class Wire:
         self._session = self._refused = None
         if session is not None:
             session.on_end(flag)
-        elif refused is not None and refused[0].is_request and refused[0].method != "REPORT":
+        elif refused is not None:
             head, status = refused
             # RFC 4975 7.1.4: no answer to a request that wants none; a request without paths has no way back
-            if head.failure_report != "no" and head.from_path and head.to_path and self._connection.is_open:
+            if head.failure_report != "no" and head.answerable and self._connection.is_open:
                 self._connection.write(build_response(head, status))
 
     def _find(self, head: MsrpHead) -> MsrpSession | None:

@@ -79,7 +79,7 @@ class OutgoingSession(MsrpSession):
         if head is None:
             return
         if head.method == "SEND":
-            if head.failure_report != "no" and head.from_path:
+            if head.failure_report != "no" and head.answerable:
                 status, comment = (403, "Forbidden") if head.has_body else (200, "OK")
                 self._answer(build_response(head, status, comment))
         elif self.sender is not None:

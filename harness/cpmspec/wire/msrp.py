@@ -80,10 +80,13 @@ class MsrpFrame(MsrpViews):
 
 
 class MsrpFrameStream:
-    """Whole messages out of a stream; one with a body of more than ``max_body`` octets comes as :class:`Unreadable`."""
+    """Whole messages out of a stream; one with a body of more than ``max_body`` octets comes as :class:`Unreadable`.
 
-    def __init__(self, max_body: int = MAX_BODY) -> None:
-        self._stream = MsrpStream()
+    ``resuming``: the stream may begin inside a message (see :class:`MsrpStream`).
+    """
+
+    def __init__(self, max_body: int = MAX_BODY, *, resuming: bool = False) -> None:
+        self._stream = MsrpStream(resuming=resuming)
         self._max_body = max_body
         self._reset()
 

@@ -5,7 +5,7 @@ Violations that can be seen in one message by itself, with the clause each comes
 =================== ==================================================================================
 MSR-4975-9-01       the start-line (or what stands where one must begin)
 MSR-4975-9-02       the transaction identifier: 4 to 32 characters of ``ident``
-MSR-4975-9-03       a header line: ``Name: value``, CRLF at its end, no control characters
+MSR-4975-9-03       a header line: ``Name: value``, CRLF at its end, no control characters, no needless space
 MSR-4975-9-04       Message-ID is an ``ident``
 MSR-4975-9-05       Byte-Range
 MSR-4975-9-06       Success-Report (yes, no), Failure-Report (yes, no, partial)
@@ -60,6 +60,8 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _ONCE = (
     "to-path", "from-path", "message-id", "byte-range", "success-report", "failure-report", "status", "content-type",
 )  # fmt: skip
+# headers of the grammar in whose values only single spaces stand, and only between URIs
+_TIGHT = ("to-path", "from-path", "message-id", "byte-range", "success-report", "failure-report")
 _REPORTS = {"success-report": ("yes", "no"), "failure-report": ("yes", "no", "partial")}
 
 
@@ -157,6 +159,17 @@ class MsrpHead(MsrpViews):
     has_body: bool
     violations: tuple[Violation, ...] = ()
 
+    @property
+    def answerable(self) -> bool:
+        """Whether a response can be written: what it repeats of the request is there and fits the grammar (9).
+
+        A response and a REPORT are never answered (RFC 4975 7.1.2, 7.2).
+        """
+        if not self.is_request or self.method == "REPORT" or not IDENT.fullmatch(self.transaction_id):
+            return False
+        repeated = (self.message_id or "", *self.to_path, *self.from_path)
+        return bool(self.to_path and self.from_path) and not any(mark in text for text in repeated for mark in "\r\n\0")
+
 
 def parse_head(lines: Sequence[bytes]) -> MsrpHead:
     """The head that ``lines`` make: the start-line, the headers, and the empty line if a body follows.
@@ -210,12 +223,14 @@ def _parse_header(line: bytes, offset: int) -> tuple[Header, list[Violation]]:
         header = Header(before.strip(), after.strip(), line) if colon else Header("", before, line)
         return header, [Violation("MSR-4975-9-03", offset, repr(line[:80]), "Name: value CRLF")]
     name, space, value, end = found.groups()
-    wrong = []
+    header, wrong = Header(decode(name), decode(value).strip(" \t"), line), []
     if not space or end != b"\r\n" or _CONTROL.search(value):
         wrong.append(
             Violation("MSR-4975-9-03", offset, repr(line[:80]), "one space after the colon, no control character, CRLF")
         )
-    return Header(decode(name), decode(value).strip(" \t"), line), wrong
+    elif header.key in _TIGHT and value != b" ".join(value.split()):
+        wrong.append(Violation("MSR-4975-9-03", offset, repr(line[-80:]), "single spaces, none at the end"))
+    return header, wrong
 
 
 def _head_violations(head: MsrpHead) -> Iterator[Violation]:

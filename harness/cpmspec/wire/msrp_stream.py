@@ -63,12 +63,16 @@ MsrpEvent: TypeAlias = FrameBegin | FrameData | FrameEnd | Unreadable
 class MsrpStream:
     """The incremental reader of one direction of a connection. It holds at most one head, or the length of an end-line.
 
-    After octets that are no message it goes on at the next start-line that is followed by To-Path.
+    After octets that are no message it goes on at the next start-line that is followed by To-Path. ``resuming`` says
+    that the first octet may be any of a message, because those before it were not seen: then it begins like that, and
+    what precedes the first start-line is :class:`Unreadable` without a violation.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, resuming: bool = False) -> None:
         self._buffer = bytearray()
         self._begin()
+        if resuming:
+            self._seek((), fresh=True)
 
     def feed(self, octets: bytes) -> list[MsrpEvent]:
         """Take the next octets of the stream; the events they complete, in order."""
@@ -209,11 +213,15 @@ class MsrpStream:
     def _lose(self, rule: str, found: str) -> bool:
         """Give up the octets held: they are no message."""
         self._begin()
-        self._lost = True
-        self._fresh = False  # the first line was looked at already
-        self._wrong: tuple[Violation, ...] = (Violation(rule, 0, found, "an MSRP message"),)
-        self._step = self._skip
+        self._seek((Violation(rule, 0, found, "an MSRP message"),), fresh=False)  # the first line was looked at already
         return True
+
+    def _seek(self, wrong: tuple[Violation, ...], *, fresh: bool) -> None:
+        """Look for a start-line, from the first octet held if it is ``fresh``; what is skipped is ``wrong`` thus."""
+        self._lost = True
+        self._fresh = fresh
+        self._wrong = wrong
+        self._step = self._skip
 
     def _skip(self, events: list[MsrpEvent]) -> bool:
         buffer = self._buffer
