@@ -199,7 +199,7 @@ WRONG = {
     "no colon": (TYPED.replace("Message-ID:", "Subject\r\nMessage-ID:") + f"hi\r\n{END}", "MSR-4975-9-03"),
     "Message-ID with @": (TYPED.replace("12339sdqwer", "a@b.example") + f"hi\r\n{END}", "MSR-4975-9-04"),
     "Byte-Range": (TYPED.replace("Content", "Byte-Range: 1-2\r\nContent") + f"hi\r\n{END}", "MSR-4975-9-05"),
-    "Success-Report": (TYPED.replace("Content", "Success-Report: Yes\r\nContent") + f"hi\r\n{END}", "MSR-4975-9-06"),
+    "Success-Report": (TYPED.replace("Content", "Success-Report: true\r\nContent") + f"hi\r\n{END}", "MSR-4975-9-06"),
     "Failure-Report": (TYPED.replace("Content", "Failure-Report: maybe\r\nContent") + f"hi\r\n{END}", "MSR-4975-9-06"),
     "paths exchanged": (
         f"MSRP {TID} SEND\r\nFrom-Path: {FROM}\r\nTo-Path: {TO}\r\nMessage-ID: abcd\r\n{END}", "MSR-4975-7.1-01"),
@@ -401,3 +401,13 @@ def test_fresh_identifiers_are_idents_and_differ() -> None:
         drawn = {make() for _ in range(50)}
         assert len(drawn) == 50
         assert all(IDENT.fullmatch(value) for value in drawn)
+
+
+@pytest.mark.parametrize("value", ["yes", "Yes", "YES"])
+def test_report_headers_are_read_in_any_case(value: str) -> None:
+    """RFC 4975 9 has them as quoted literals, and these have no case (RFC 4234 2.3)."""
+    reports = f"Success-Report: {value}\r\nFailure-Report: {value}\r\nContent"
+    octets = (TYPED.replace("Content", reports) + f"hi\r\n{END}").encode()
+    (frame,) = MsrpFrameStream().feed(octets)
+    assert isinstance(frame, MsrpFrame)
+    assert (frame.head.success_report, frame.head.failure_report, frame.violations) == ("yes", "yes", ())

@@ -127,13 +127,13 @@ class MsrpViews:
 
     @property
     def success_report(self) -> str | None:
-        """Success-Report as it stands; absent means ``no`` (RFC 4975 7.1.1)."""
-        return self.headers.get("Success-Report")
+        """Success-Report in lower case (9: "yes" / "no", RFC 4234 2.3); absent means ``no`` (RFC 4975 7.1.1)."""
+        return _lower(self.headers.get("Success-Report"))
 
     @property
     def failure_report(self) -> str | None:
-        """Failure-Report as it stands; absent means ``yes`` (RFC 4975 7.1.1)."""
-        return self.headers.get("Failure-Report")
+        """Failure-Report in lower case; absent means ``yes`` (RFC 4975 7.1.1)."""
+        return _lower(self.headers.get("Failure-Report"))
 
     @property
     def status_header(self) -> tuple[str, int, str] | None:
@@ -233,6 +233,10 @@ def _parse_header(line: bytes, offset: int) -> tuple[Header, list[Violation]]:
     return header, wrong
 
 
+def _lower(value: str | None) -> str | None:
+    return None if value is None else value.lower()
+
+
 def _head_violations(head: MsrpHead) -> Iterator[Violation]:
     """What the headers of one message break, seen together."""
     keys = [header.key for header in head.headers]
@@ -264,7 +268,7 @@ def _value_violations(head: MsrpHead, first: int) -> Iterator[Violation]:
             yield Violation("MSR-4975-9-04", offset, repr(value), "an ident of 4 to 32 characters")
         if header.key == "byte-range" and ByteRange.parse(value) is None:
             yield Violation("MSR-4975-9-05", offset, repr(value), "start-end/total")
-        if header.key in _REPORTS and value not in _REPORTS[header.key]:
+        if header.key in _REPORTS and value.lower() not in _REPORTS[header.key]:
             yield Violation("MSR-4975-9-06", offset, repr(value), " or ".join(_REPORTS[header.key]))
         if header.key == "status" and not _STATUS.fullmatch(value):
             yield Violation("MSR-4975-9-07", offset, repr(value), "3 digits, a space, 3 digits [, a space, a comment]")
