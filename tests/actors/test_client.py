@@ -176,10 +176,11 @@ async def test_a_caller_over_tcp_is_known_by_its_via(bench: Any, media: Any, pas
     if past:
         request = request.with_headers(request.headers.without("Route"))
     assert (await bench.pf.endpoint.request(request)).status == 200
-    (bye,) = [frame for frame in bench.frames if frame.octets.startswith(b"BYE")]
-    assert (bye.pco, bye.sender, bye.receiver) == (Pco.GM, Role.IUT if past else Role.CORE, Role.CLIENT)
-    (opening,) = [frame for frame in bench.frames if (frame.kind, frame.connection) == (Kind.OPEN, bye.connection)]
-    assert opening.sender is bye.sender
+    byes = [frame for frame in bench.frames if frame.octets.startswith(b"BYE")]
+    sender = Role.IUT if past else Role.CORE
+    assert {(bye.pco, bye.sender, bye.receiver) for bye in byes} == {(Pco.GM, sender, Role.CLIENT)}
+    (opening,) = [frame for frame in bench.frames if (frame.kind, frame.connection) == (Kind.OPEN, byes[0].connection)]
+    assert opening.sender is sender
 
 
 async def test_every_legal_form_of_chunking_is_put_together(bench: Any, media: Any) -> None:

@@ -116,7 +116,8 @@ async def test_a_pager_message_has_the_headers_of_cpm(bench: Any) -> None:
     assert request.headers.get("X-Extra") == "1"
     assert "oma.cpm.msg" in (request.headers.get("Accept-Contact") or "")
     assert {frame.pco for frame in bench.frames} == {Pco.MO}
-    assert [frame.sender for frame in bench.frames] == [Role.ORIGINATOR, Role.CORE]
+    senders = [frame.sender for frame in bench.frames]
+    assert list(dict.fromkeys(senders)) == [Role.ORIGINATOR, Role.CORE]  # a slow machine repeats, T1 being short
 
 
 @pytest.mark.parametrize(("tls", "family"), [(False, 4), (False, 6), (True, 4)])

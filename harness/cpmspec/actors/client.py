@@ -9,15 +9,15 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from cpmspec.actors.behaviour import Answer, Behaviour, Chunk, Offer, ReceivedMessage
-from cpmspec.actors.recording import Recorder, msrp_tap, sip_tap
+from cpmspec.actors.recording import Recorder, greeted, msrp_tap, sip_tap
 from cpmspec.actors.session import SDP_HEADER, Session
 from cpmspec.evidence.trace import Address, Pco, Role
-from cpmspec.net.sip import Hop, IncomingRequest, SipEndpoint, SipError
+from cpmspec.net.sip import Hop, IncomingRequest, SipEndpoint, SipError, response_hop
 from cpmspec.net.tls import client_context, self_signed
 from cpmspec.protocol.dialogs import Dialog
 from cpmspec.protocol.errors import RemoteProtocolError
 from cpmspec.wire.sdp import parse_sdp
-from cpmspec.wire.sip import SipRequest, SipResponse, build_request, response_to
+from cpmspec.wire.sip import SipRequest, SipResponse, build_request, parse_message, response_to
 from cpmspec.wire.uri import SipUri, parse_uri
 
 __all__ = ["Answer", "Behaviour", "Chunk", "Client", "Offer", "ReceivedMessage", "Session"]
@@ -65,8 +65,10 @@ class Client:
         self._arrived = asyncio.Condition()
         self._invites: asyncio.Queue[IncomingRequest] = asyncio.Queue()
         self._recorder = recorder
-        self._endpoint = SipEndpoint(tap=sip_tap(recorder, Pco.GM, Role.CLIENT, self._peer_role), t1=t1)
+        tap = greeted(sip_tap(recorder, Pco.GM, Role.CLIENT, self._peer_role), self._greet)
+        self._endpoint = SipEndpoint(tap=tap, t1=t1)
         self._endpoint.on_request = self._take
+        self._core_calls: set[Address] = set()  #: from where the core opened connections to us
         self._hosts = {4: "127.0.0.1", 6: "::1"}
         self._tls: tuple[ssl.SSLContext, ssl.SSLContext, str] | None = None
         self._contact = ""
@@ -271,7 +273,17 @@ class Client:
 
     def _peer_role(self, address: Address) -> Role:
         """Who is at the other end: what does not come from the core came past it, from the IUT."""
-        return Role.CORE if address == (self.core.host, self.core.port) else Role.IUT
+        core = (self.core.host, self.core.port)
+        return Role.CORE if address == core or address in self._core_calls else Role.IUT
+
+    def _greet(self, caller: Address, octets: bytes) -> None:
+        """Know who opened a connection to us: the core, if it put the top Via on its first request (RFC 3261 16.6)."""
+        message = parse_message(octets)
+        hop = response_hop(message) if isinstance(message, SipRequest) else None
+        if hop is not None and (hop.host, hop.port) == (self.core.host, self.core.port):
+            self._core_calls.add(caller)
+        else:
+            self._core_calls.discard(caller)
 
     async def _answer_invite(self, session: Session, incoming: IncomingRequest) -> None:
         """Play the called side of a session (RFC 3261 13.3)."""

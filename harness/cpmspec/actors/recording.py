@@ -15,7 +15,7 @@ from cpmspec.evidence.recorder import Cutter, Recorder, cut
 from cpmspec.evidence.trace import Address, Frame, Kind, Pco, Role
 from cpmspec.net.tap import Tap, TapEvent
 
-__all__ = ["PeerRole", "Recorder", "connection_number", "frame_of", "msrp_tap", "sip_tap"]
+__all__ = ["PeerRole", "Recorder", "connection_number", "frame_of", "greeted", "msrp_tap", "sip_tap"]
 
 #: tells who a peer is; ``None``: nobody of ours, not recorded
 PeerRole = Callable[[Address], Role | None]
@@ -56,6 +56,26 @@ def sip_tap(recorder: Recorder, pco: Pco, me: Role, peer_role: PeerRole) -> Tap:
             recorder(replace(frame, octets=piece))
 
     return tap
+
+
+def greeted(tap: Tap, greet: Callable[[Address, bytes], None]) -> Tap:
+    """A tap in front of another one, for who must know callers by what they say: their port says nothing.
+
+    The opening of a connection to us is held back until ``greet`` was given the caller's address and first octets.
+    """
+    waiting: dict[int, TapEvent] = {}
+
+    def front(event: TapEvent) -> None:
+        if event.kind == "open" and not event.sent:
+            waiting[event.connection] = event
+            return
+        opening = waiting.pop(event.connection, None)
+        if opening is not None:
+            greet(Address(*event.remote[:2]), b"" if event.sent else event.octets)
+            tap(opening)
+        tap(event)
+
+    return front
 
 
 def msrp_tap(recorder: Recorder, pco: Pco, me: Role, peer: Role) -> Tap:
