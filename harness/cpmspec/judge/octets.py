@@ -146,11 +146,12 @@ def msrp_messages(trace: Trace, pco: Pco) -> tuple[list[MsrpSeen], list[tuple[Fr
 def _msrp_stream(frames: list[Frame], wrong: list[tuple[Frame, Unreadable]]) -> Iterator[MsrpSeen]:
     stream = MsrpStream()
     current: MsrpSeen | None = None
+    begun: Frame | None = None  # where the octets begin that the stream holds back, a head cut by the end of a frame
     for frame in frames:
         for event in stream.feed(frame.octets):
             match event:
                 case FrameBegin():
-                    current = MsrpSeen(frame, frame, event.head)
+                    current = MsrpSeen(begun or frame, frame, event.head)
                 case FrameData() if current is not None:
                     current.pieces.append(event.octets)
                     current.last = frame
@@ -163,6 +164,8 @@ def _msrp_stream(frames: list[Frame], wrong: list[tuple[Frame, Unreadable]]) -> 
                     wrong.append((frame, event))
                 case _:
                     pass  # data or an end without a beginning: reported by the parser with the octets before it
+            begun = frame
+        begun = (begun or frame) if stream.pending and stream.open_head is None else None
     if current is not None:
         current.body = b"".join(current.pieces) if current.pieces or current.head.content_type else None
         yield current
