@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+import peers
+
 ROOT = Path(__file__).resolve().parents[2]
+PAGES = [f"docs/{page.name}" for page in sorted((ROOT / "docs").glob("*.md"))]
 SET_UP = "python3 -m venv .venv && .venv/bin/pip install tox && .venv/bin/tox"
 
 
@@ -28,18 +31,29 @@ def test_ci_runs_the_readme_s_command_then_the_rest() -> None:
     assert SET_UP in text.splitlines()
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
     environments = re.findall(r"for environment in (.*); do", text)
-    assert environments == ["certify mutants lint types"]
+    assert environments == ["lint types interop interop wheel certify mutants"]
+
+
+def test_ci_installs_the_peers_and_requires_them() -> None:
+    """What CI installs is what a skipped test tells a user to install, and the page too."""
+    text = read(".ci/run").replace("\\\n", " ")
+    installed = re.search(r"for package in (.*); do", text)
+    assert installed is not None
+    packages = peers.INSTALL.removeprefix("apt-get install ").split()
+    assert installed[1].split() == ["chromium", *packages]
+    assert f"export {peers.REQUIRED}=1" in text
+    assert peers.INSTALL in read("docs/interop.md")
 
 
 def test_tox_has_the_environments() -> None:
     config = configparser.ConfigParser(interpolation=None)
     config.read_string(read("tox.ini"))
     assert config["tox"]["env_list"] == "tests"
-    for name in ("tests", "certify", "mutants", "lint", "types"):
+    for name in ("tests", "interop", "wheel", "certify", "mutants", "lint", "types"):
         assert config[f"testenv:{name}"]["commands"]
 
 
-@pytest.mark.parametrize("page", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/profile.md"])
+@pytest.mark.parametrize("page", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", *PAGES])
 def test_links_lead_somewhere(page: str) -> None:
     targets = re.findall(r"\]\(([^)#]+)[^)]*\)", read(page))
     missing = [
