@@ -162,3 +162,12 @@ def test_damaged_octets_never_stop_the_judge(seed: int, tcp: bool, mode: str) ->
                     octets[random.randrange(len(octets))] = random.choice(b"\0 \r\n:;<>-0129aZ\xff")
                 scene.frames[at] = replace(frame, octets=bytes(octets))
     kept(scene.trace())
+
+
+def test_a_recorded_object_with_a_lone_cr_in_its_head_is_read() -> None:
+    """Found by the test above: the judge built a header of the IUT's octets, and building is strict."""
+    scene = course(mode="pager", establishment="pull", tcp=False, chunks=1, contents=CONTENTS[:3])
+    for at, frame in enumerate(scene.frames):
+        if frame.pco is Pco.STORE and b"text/plain" in frame.octets:
+            scene.frames[at] = replace(frame, octets=frame.octets.replace(b"text/plain", b"text/pl\rin"))
+    kept(scene.trace())

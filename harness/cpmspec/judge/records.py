@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from cpmspec.evidence.context import ServedUser
 from cpmspec.judge.deferred import Deferred
 from cpmspec.judge.octets import StoreCommand
+from cpmspec.wire.headers import Header, Headers
 from cpmspec.wire.mime import MediaType, Part, parse_multipart
 
 #: nesting of an object's parts that is searched for the message
@@ -107,7 +108,7 @@ def _unix(octets: bytes) -> bytes:
 def _bodies(octets: bytes, depth: int = 0) -> list[bytes]:
     """The decoded leaves of an RFC 5322 object."""
     head, _, body = octets.partition(b"\r\n\r\n")
-    part = Part.make(_fields(head), body)
+    part = Part(_fields(head), body)
     media_type: MediaType = part.content_type
     if media_type.type == "multipart" and media_type.param("boundary") and depth < MAX_DEPTH:
         found = [part.decoded()]
@@ -118,8 +119,9 @@ def _bodies(octets: bytes, depth: int = 0) -> list[bytes]:
     return [part.decoded()]
 
 
-def _fields(head: bytes) -> list[tuple[str, str]]:
-    """Name and value of the fields of an RFC 5322 head that say how the body is coded."""
+def _fields(head: bytes) -> Headers:
+    """The fields of an RFC 5322 head that say how the body is coded, whatever octets stand in them."""
     lines = head.replace(b"\r\n ", b" ").replace(b"\r\n\t", b" ").split(b"\r\n")
     pairs = [line.decode("utf-8", "surrogateescape").partition(":")[::2] for line in lines if b":" in line]
-    return [(name.strip(), value.strip()) for name, value in pairs if name.strip().lower().startswith("content-")]
+    told = [(name.strip(), value.strip()) for name, value in pairs]
+    return Headers(Header.unchecked(name, value) for name, value in told if name.lower().startswith("content-"))

@@ -13,6 +13,7 @@ from cpmspec.judge.sessions import DeliverySession, Outcome
 from cpmspec.judge.verdict import Blame, Finding
 from cpmspec.wire.cpim import parse_cpim
 from cpmspec.wire.fragment import Fragment
+from cpmspec.wire.headers import Header, Headers
 from cpmspec.wire.mime import MediaType, Part, leaves
 from cpmspec.wire.sdp import accepts
 from cpmspec.wire.uri import aor, parse_name_addr
@@ -114,7 +115,7 @@ def _types_within(one: Deferred) -> list[str]:
     """The media type of the content, and of what is wrapped in it: a careful PF looks at each (RFC 4975 8.6)."""
     if not one.content_type or not one.content:
         return []
-    content = Part.make([("Content-Type", one.content_type)], one.content)
+    content = Part(Headers([Header.unchecked("Content-Type", one.content_type)]), one.content)
     found = [content.content_type.full, *(leaf.content_type.full for leaf in leaves(content))]
     if content.content_type.full == "message/cpim" and (inside := parse_cpim(one.content).content_type):
         found.append(MediaType.parse(inside).full)
