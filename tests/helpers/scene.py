@@ -109,6 +109,7 @@ class Scene:
         self.iut_gone_us: int | None = None
         self.purposes: tuple[str, ...] = ("DLV-1.1",)
         self.closed = True
+        self.read_late_us = 0
         self.tcp = False  #: SIP between core and PF over one TCP connection instead of UDP
         self._numbers = 0
         self._connections: dict[str, int] = {}
@@ -342,6 +343,7 @@ class Scene:
             binds=self.binds,
             iut_gone_us=self.iut_gone_us,
             closed_us=self.us + 60_000_000 if self.closed else None,
+            read_late_us=self.read_late_us,
         )
         return Trace.build(context, self.frames)
 

@@ -52,6 +52,7 @@ class Context:
     blame: str | None = None  #: "environment", "preamble" or "iut" where ``aborted`` is set
     iut_gone_us: int | None = None  #: when the IUT was seen to have vanished
     closed_us: int | None = None  #: when the closing ended; None before it: the verdict is provisional
+    read_late_us: int = 0  #: by how much at most a frame of the IUT was read later than it came, in microseconds
 
     def to_json(self) -> dict[str, Any]:
         """A plain JSON object."""

@@ -223,7 +223,7 @@ class Facts:
             for chunk, answer in zip(attempt.chunks, attempt.answers, strict=True)
             if answer is not None
         )
-        if slowest * 10 > self.settings.us("msrp_response_timer") * 9:
+        if (slowest + self.settings.late_us) * 10 > self.settings.us("msrp_response_timer") * 9:
             return Fate(Outcome.UNKNOWN, accepted, "the 200 came when the response timer was running out")
         if attempt.success_report and self.settings.value("delivered_means") != "200":
             return self._reported(attempt, accepted)

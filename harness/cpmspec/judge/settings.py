@@ -68,6 +68,11 @@ class Settings:
         """A duration of the IXIT in microseconds."""
         return round(float(self.value(key)) * 1_000_000)
 
+    @property
+    def late_us(self) -> int:
+        """By how much at most a frame of the IUT was read later than it came: what a time alone cannot prove."""
+        return self.context.read_late_us
+
     def explicit(self, key: str) -> bool:
         """Whether the profile sets the entry itself: then a deviation is a failure, not a matter of interpretation."""
         return key in self.context.explicit

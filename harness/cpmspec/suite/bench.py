@@ -19,6 +19,7 @@ from cpmspec.evidence.pcapng import write as write_evidence
 from cpmspec.evidence.trace import Frame, Trace
 from cpmspec.judge.verdict import Judgement, Verdict
 from cpmspec.net.clock import now_us
+from cpmspec.net.pulse import Pulse
 from cpmspec.net.sip import SipError
 from cpmspec.suite.case import CaseRun, Inconclusive, with_error
 from cpmspec.suite.control import ControlClient, ControlError, Line, frame_from_json, frame_to_json
@@ -102,6 +103,7 @@ class Bench:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="cpmspec-bench", daemon=True)
         self._control = ControlClient(self._on_event, self._on_lost)
+        self._pulse = Pulse()
         self._gone: Line | None = None
         self._stopped: str | None = None
         self._halt = asyncio.Event()
@@ -284,9 +286,11 @@ class Bench:
     async def _judged(self, entry: Entry) -> None:
         """Judge what is there and write it down; mistakes of ours make the verdict ``error``."""
         run = entry.run
+        late = [run.read_late_us, self._pulse.worst_us(run.started_us)]
         if self._control_alive:
             with contextlib.suppress(Inconclusive):
-                await self.lab_call("sync")
+                late.append((await self.lab_call("sync", since_us=run.started_us)).get("late_us", 0))
+        run.read_late_us = max(late)
         trace, crash = await self._guarded(lambda: run.judged(self._judge))
         if crash is not None:
             run.crashed(crash)
@@ -332,7 +336,7 @@ class Bench:
             return
         period = self.profile.ixit.quiet_period if quiet is None else quiet
         with contextlib.suppress(Inconclusive):
-            await self.lab_call("sync")
+            await self.lab_call("sync", since_us=now_us())
         until = max(entry.run.ended_us for entry in entries) + round(period * 1e6)
         for entry in entries:
             pending, _ = await self._guarded(lambda run=entry.run: self._pending(run.trace()))  # type: ignore[misc]
@@ -399,6 +403,7 @@ class Bench:
 
     async def _connect(self) -> None:
         setup = self.setup
+        self._pulse.start()
         await self._control.connect(setup.control, setup.token, setup.worker)
         gone = (await self._control.call("state"))["gone"]
         if gone is not None:
@@ -411,6 +416,7 @@ class Bench:
             if entry.lab is not None:
                 await entry.lab.close()
         await self._control.close()
+        self._pulse.stop()
         await self._loop.shutdown_default_executor()
 
     def _on_event(self, line: Line) -> None:

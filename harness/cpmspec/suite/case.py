@@ -44,6 +44,7 @@ class CaseRun:
     crash: str | None = None  #: traceback of a mistake of ours
     iut_gone_us: int | None = None
     closed_us: int | None = None
+    read_late_us: int = 0  #: how late worker or lab were at most
     judgement: Judgement | None = None
 
     def record(self, frame: Frame) -> None:
@@ -72,6 +73,7 @@ class CaseRun:
             pics=self.profile.flags, ixit=ixit, explicit=self.profile.explicit, binds=self.profile.binds,
             sent=tuple(self.sent), declared=tuple(self.declared), iut=self.iut_hosts, aborted=self.aborted,
             blame=self.blame, iut_gone_us=self.iut_gone_us, closed_us=self.closed_us,
+            read_late_us=self.read_late_us,
         )  # fmt: skip
 
     def trace(self) -> Trace:

@@ -24,6 +24,7 @@ from cpmspec.actors.isc_relay import IscRelay
 from cpmspec.actors.message_store import MessageStore
 from cpmspec.actors.policy import Policy
 from cpmspec.evidence.trace import Frame
+from cpmspec.net.pulse import Pulse
 from cpmspec.net.sip import Hop, SipEndpoint, SipError
 from cpmspec.suite.control import ControlServer, Line, Peer, frame_to_json
 from cpmspec.suite.ownership import Ownership, SipMessage
@@ -42,6 +43,7 @@ class LabServer:
         self._peers: dict[str, Peer] = {}
         self._gone: Line | None = None
         self._launched: dict[str, int] = {}
+        self._pulse = Pulse()
         handlers = {
             "own": self._own, "disown": self._disown, "policy": self._policy, "held": self._held,
             "release": self._release, "third-party": self._third_party, "store-fault": self._store_fault,
@@ -69,6 +71,7 @@ class LabServer:
 
         :raises OSError: an address cannot be listened on.
         """
+        self._pulse.start()
         core, store = self._config["core"], self._config["store"]
         where = core["host"], core["port"], core["tls_port"], core["host6"]
         if isinstance(self.core, IscRelay):
@@ -92,6 +95,7 @@ class LabServer:
         for pid in self._launched.values():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
+        self._pulse.stop()
         await self.control.close()
         await self.core.close()
         await self.store.close()
@@ -145,7 +149,7 @@ class LabServer:
     async def _sync(self, peer: Peer, request: Line) -> Reply:
         # frames are pushed as they are recorded, on this same connection: the reply comes after all of them
         self._file.flush()
-        return None
+        return {"late_us": self._pulse.worst_us(request["since_us"])}
 
     async def _unowned(self, peer: Peer, request: Line) -> Reply:
         self._file.write(json.dumps({"cases": [], "frame": request["frame"]}, separators=(",", ":")) + "\n")

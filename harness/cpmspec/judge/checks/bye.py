@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cpmspec.evidence.trace import Pco
-from cpmspec.judge.checks.common import Check, broken, met, missing
+from cpmspec.judge.checks.common import Check, broken, met, missing, undecided
 from cpmspec.judge.facts import Facts, ending_us
-from cpmspec.judge.octets import SipSeen
+from cpmspec.judge.octets import MsrpSeen, SipSeen
 from cpmspec.judge.sessions import DeliverySession, Outcome
 from cpmspec.judge.transfers import Attempt
-from cpmspec.judge.verdict import Finding
+from cpmspec.judge.verdict import Blame, Finding
 from cpmspec.wire.sip import SipRequest, SipResponse
 from cpmspec.wire.uri import same_uri
 
@@ -57,7 +57,7 @@ def bye_not_early(facts: Facts) -> Iterator[Finding]:
 
 def _early(facts: Facts, session: DeliverySession, bye: SipSeen) -> Finding:
     answered = min((seen.us for seen in session.bye_answers), default=None)
-    landed = bye.us + facts.settings.us("quiet_period")
+    landed = bye.us + facts.settings.us("quiet_period") + facts.settings.late_us
     for attempt in session.attempts:
         for chunk in attempt.chunks:
             if answered is not None and chunk.begin_us > max(answered, landed):
@@ -103,19 +103,12 @@ def bye_after_outcomes(facts: Facts) -> Iterator[Finding]:
             continue
         if any(attempt.refusal is not None and attempt.refusal.end_us <= bye.us for attempt in session.attempts):
             continue  # a refusal may end the session at once
-        open_chunk = next(
-            (
-                chunk
-                for attempt in session.attempts
-                if attempt.failure_report == "yes"
-                for chunk, answer in zip(attempt.chunks, attempt.answers, strict=True)
-                if chunk.end_us < bye.us
-                and (answer is None or answer.begin_us > bye.us)
-                and bye.us < chunk.end_us + timer * 9 // 10
-            ),
-            None,
-        )
-        if open_chunk is not None:
+        late = facts.settings.late_us  # a chunk that was read late had left the IUT earlier
+        open_chunk = _outstanding(session, bye, timer * 9 // 10 - late)
+        if open_chunk is None and 2 * late > timer and _outstanding(session, bye, timer * 9 // 10) is not None:
+            reason = f"the suite read up to {late / 1_000_000:.1f} s late: the response timer may have run out"
+            yield undecided("DLV-3.2b", reason, Blame.ENVIRONMENT, bye.frame.number)
+        elif open_chunk is not None:
             yield broken(
                 "DLV-3.2b",
                 "the BYE came while the answer to a SEND was still out",
@@ -126,6 +119,18 @@ def bye_after_outcomes(facts: Facts) -> Iterator[Finding]:
             )
         else:
             yield met("DLV-3.2b", "every outcome was known at the BYE", bye.frame.number)
+
+
+def _outstanding(session: DeliverySession, bye: SipSeen, within: int) -> MsrpSeen | None:
+    """A chunk whose answer had not crossed at the BYE, and which had been read no longer ago than ``within``."""
+    for attempt in session.attempts:
+        if attempt.failure_report != "yes":
+            continue
+        for chunk, answer in zip(attempt.chunks, attempt.answers, strict=True):
+            is_open = chunk.end_us < bye.us and (answer is None or answer.begin_us > bye.us)
+            if is_open and bye.us < chunk.end_us + within:
+                return chunk
+    return None
 
 
 def bye_valid(facts: Facts) -> Iterator[Finding]:
@@ -235,7 +240,7 @@ def _punctual(facts: Facts, session: DeliverySession, bye: SipSeen, last: int) -
             actual=f"{len(session.iut_byes)}",
         )
         return
-    late = bye.us - last - facts.settings.us("bye_within")
+    late = bye.us - facts.settings.late_us - last - facts.settings.us("bye_within")
     if late > 0:
         yield facts.settings.deviation(
             "DLV-3.4",

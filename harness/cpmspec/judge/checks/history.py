@@ -77,7 +77,7 @@ def recorded(facts: Facts) -> Iterator[Finding]:
 
 
 def _in_time(facts: Facts, one: Deferred, record: Record, due: int, origin: int) -> Finding:
-    if record.begin_us <= due:
+    if record.begin_us - facts.settings.late_us <= due:
         return met("DLV-5.1", f"{one.name} was recorded", record.frame)
     return facts.settings.deviation(
         "DLV-5.1",

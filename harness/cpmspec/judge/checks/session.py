@@ -52,7 +52,7 @@ def _confirmed(facts: Facts, session: DeliverySession, attempt: Attempt) -> Find
             expected="SEND after 2xx",
             actual=f"SEND {ahead / 1000:.0f} ms before it",
         )
-    if ahead > facts.settings.us("quiet_period"):
+    if ahead > facts.settings.us("quiet_period") + facts.settings.late_us:
         return broken(
             "DLV-0.1",
             "a message was sent while the INVITE was still unanswered",
