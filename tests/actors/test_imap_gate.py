@@ -25,6 +25,12 @@ ANSWERED = [
     b"* OK ready\r\n", b"a OK done\r\n", b"b NO no\r\n", b"c BAD what\r\n", b"l OK in\r\n", GO_ON, b"\r\n", b"\xff",
     b"* 1 ", b"FETCH (BODY[] {4}\r\na\r\nb)\r\n",
 ]  # fmt: skip
+
+
+def b64(octets: bytes) -> bytes:
+    return base64.b64encode(octets) + b"\r\n"
+
+
 PLACES = st.lists(st.integers(min_value=0), max_size=8)
 
 
@@ -179,6 +185,10 @@ def test_the_fault_is_that_of_the_account_that_logged_in() -> None:
         ([b"a AUTHENTICATE PLAIN\r\n", b"*\r\n", b"b LOGIN bob pw\r\n"], "bob"),
         ([b"a AUTHENTICATE PLAIN\r\n", b"b LOGIN bob pw\r\n"], "bob"),
         ([b"a AUTHENTICATE EXTERNAL Ym9i\r\n"], None),
+        ([b"a AUTHENTICATE LOGIN\r\n", b64(b"bob"), b64(b"pw")], "bob"),
+        ([b"a AUTHENTICATE LOGIN " + b64(b"bob"), b64(b"pw")], "bob"),
+        ([b"a AUTHENTICATE CRAM-MD5\r\n", b64(b"tim b " + b"0" * 32)], "tim b"),
+        ([b"a AUTHENTICATE CRAM-MD5\r\n", b64(b"what?")], None),
     ],
 )
 def test_the_account_is_read_off_the_login(lines: list[bytes], account: str | None) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -152,6 +153,106 @@ async def test_a_stranger_is_not_the_pf(bench: Bench) -> None:
         await pf.close()
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+def wire(method: str, via: str, to: str = USER, branch: str = "1") -> bytes:
+    """A request as a PF may write it; ``via`` is its sent-by with parameters."""
+    return (
+        f"{method} {to} SIP/2.0\r\nVia: SIP/2.0/{via};branch=z9hG4bK{branch}\r\nMax-Forwards: 70\r\nTo: <{to}>\r\n"
+        f"From: <sip:pf.example>;tag=1\r\nCall-ID: {branch}\r\nCSeq: 1 {method}\r\nContent-Length: 0\r\n\r\n"
+    ).encode()
+
+
+async def test_a_response_over_udp_goes_to_the_port_of_the_via(bench: Bench) -> None:
+    """RFC 3261 18.2.2: without rport not to the port that the request came from; a PF may send from another one."""
+    _, front = bench.legs("udp", "127.0.0.1")
+    loop = asyncio.get_running_loop()
+    sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(3)]
+    try:
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+            one.setblocking(False)
+        core, sends, listens = sockets
+        bench.relay.set_core({"udp": core.getsockname()})
+        for branch, rport, hears in (("1", "", listens), ("2", ";rport", sends)):
+            via = f"UDP 127.0.0.1:{listens.getsockname()[1]}{rport}"
+            sends.sendto(wire("OPTIONS", via, branch=branch), (front.host, front.port))
+            asked, back = await asyncio.wait_for(loop.sock_recvfrom(core, 4096), 5)
+            answer = asked.replace(f"OPTIONS {USER} SIP/2.0".encode(), b"SIP/2.0 200 OK", 1)
+            core.sendto(answer, back)
+            assert await asyncio.wait_for(loop.sock_recv(hears, 4096), 5) == answer
+    finally:
+        for one in sockets:
+            one.close()
+
+
+async def test_a_response_opens_a_connection_if_that_of_its_request_is_closed(bench: Bench) -> None:
+    """RFC 3261 18.2.2: to the port of the sent-by, at the host that the request came from."""
+    _, front = bench.legs("tcp", "127.0.0.1")
+    heard: asyncio.Queue[bytes] = asyncio.Queue()
+    bench.pf.on_response = lambda response, _: heard.put_nowait(response.octets())
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def late(incoming: IncomingRequest) -> None:
+        asked.set()
+        await answer.wait()
+        await incoming.reply(200)
+
+    bench.core.on_request = late
+    listens = next(hop.port for hop in bench.pf.listeners if hop.transport == "tcp")
+    _, writer = await asyncio.open_connection(front.host, front.port)
+    writer.write(wire("OPTIONS", f"TCP pf.example:{listens}"))
+    await asyncio.wait_for(asked.wait(), 5)
+    writer.close()
+    await writer.wait_closed()
+    await until(lambda: any(frame.kind is Kind.CLOSE for frame, _ in bench.frames))
+    answer.set()
+    assert b"SIP/2.0 200" in await asyncio.wait_for(heard.get(), 5)
+
+
+async def test_each_response_goes_on_the_connection_of_its_request(bench: Bench) -> None:
+    """Connections side by side with one sent-by: a connection for each request is legal."""
+    _, front = bench.legs("tcp", "127.0.0.1")
+    streams = [await asyncio.open_connection(front.host, front.port) for _ in range(2)]
+    for number, (_, writer) in enumerate(streams):
+        writer.write(wire("OPTIONS", "TCP 127.0.0.1:5060", branch=str(number)))
+    for number, (reader, writer) in enumerate(streams):
+        assert f"z9hG4bK{number}".encode() in await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        writer.close()
+
+
+async def test_what_comes_on_a_leg_that_the_core_lacks_reaches_it_over_udp(bench: Bench) -> None:
+    """RFC 3261 18.1.1: what is too long for UDP comes over TCP, whatever the leg."""
+    _, front = bench.legs("tcp", "127.0.0.1")
+    bench.relay.set_core({"udp": bench.relay.core["udp"]})
+    assert (
+        await bench.pf.request(message("MESSAGE", front, [("Content-Type", "text/plain")], b"x" * 1500), front)
+    ).status == 200
+    assert got(bench.core) == sent(bench.pf)
+
+
+async def test_the_contact_chooses_the_transport_too(bench: Bench) -> None:
+    """RFC 3263 4.1: a transport that the remote target names is the one to use."""
+    back, _ = bench.legs("udp", "127.0.0.1")
+    port = next(hop.port for hop in bench.pf.listeners if hop.transport == "tcp")
+    request = in_dialog("BYE", back).with_uri(f"sip:pf@127.0.0.1:{port};transport=tcp")
+    assert (await bench.core.request(request, back)).status == 200
+    assert [event.transport for event in bench.pf.events if event.octets.startswith(b"BYE")] == ["tcp"]
+
+
+async def test_the_ack_to_an_error_goes_the_way_of_its_invite(bench: Bench) -> None:
+    """RFC 3261 17.1.1.3, also where the Request-URI names an address of the PF at which nobody listens."""
+    back, _ = bench.legs("udp", "127.0.0.1")
+    bench.status = 486
+    invite = message("INVITE", back, [contact(bench.core, back)]).with_uri("sip:deferred@127.0.0.1:9")
+    assert (await bench.core.request(invite, back)).status == 486
+    await until(lambda: "ACK" in bench.pf.seen(sent=False))
+
+
 # --- third-party registration ----------------------------------------------------------------------------------------
 
 
@@ -202,6 +303,19 @@ async def test_no_third_party_register_and_no_answer_are_told_apart(bench: Bench
     assert await waiting == 408
 
 
+async def test_what_an_earlier_registration_told_does_not_count_after_its_end(bench: Bench) -> None:
+    """Nobody waited for the first two: a case before this one was given up."""
+    back, _ = bench.legs("udp", "127.0.0.1")
+    await bench.core.request(register(600), back)
+    await bench.core.request(register(0, number=2), back)
+    waiting = asyncio.ensure_future(bench.relay.third_party_done(USER, gone=False))
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    bench.status = 403
+    await bench.core.request(register(600, number=3), back)
+    assert await waiting == 403
+
+
 # --- policies --------------------------------------------------------------------------------------------------------
 
 
@@ -221,4 +335,16 @@ async def test_a_2xx_is_held_until_released(bench: Bench) -> None:
     await asyncio.wait_for(bench.relay.held(USER), 5)
     assert [item for item in map(parse_message, got(bench.pf)) if getattr(item, "status", 0) == 200] == []
     assert bench.relay.release(USER) >= 1
+    assert (await call.response()).status == 200
+
+
+async def test_a_held_2xx_is_released_once(bench: Bench) -> None:
+    """Its retransmissions are held with it."""
+    _, front = bench.legs("udp", "127.0.0.1")
+    bench.relay.set_policy(USER, Policy(hold_2xx=True))
+    call = bench.pf.call(message("INVITE", front, [contact(bench.pf, front)]), front)
+    await asyncio.wait_for(bench.relay.held(USER), 5)
+    await until(lambda: bench.core.seen(sent=True).count("200") >= 2)
+    await asyncio.sleep(0.05)
+    assert bench.relay.release(USER) == 1
     assert (await call.response()).status == 200

@@ -207,6 +207,22 @@ async def test_authenticate_plain_names_the_account(shelf: Shelf, initial: bool)
     assert {account for _, account in shelf.frames} == {"bob"}
 
 
+async def test_a_store_that_is_not_there_is_told(bare: Shelf) -> None:
+    """What the PF cannot record then is not its fault, and no command of its would show that it tried."""
+    told: list[str] = []
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        bare.store = MessageStore(bare.take, outside=Address(*nobody.getsockname()), on_unreachable=told.append)
+        await bare.store.start()
+        reader, writer = await asyncio.open_connection(*bare.store.address)
+        with pytest.raises(ConnectionResetError):
+            await reader.readline()
+        writer.close()
+        assert [text.partition(": ")[0] for text in told] == [
+            f"the message store at 127.0.0.1:{nobody.getsockname()[1]} cannot be reached"
+        ]
+
+
 async def test_a_connection_without_login_belongs_to_nobody(shelf: Shelf) -> None:
     reader, writer = await asyncio.open_connection(*shelf.store.address)
     await reader.readline()

@@ -34,7 +34,7 @@ class FakeLab:
     def __init__(self) -> None:
         self.asked: list[Line] = []
         self.answers: dict[str, Mapping[str, Any]] = {
-            "state": {"gone": None}, "ping": {"alive": True}, "third-party": {"status": 200},
+            "state": {"gone": None, "stopped": None}, "ping": {"alive": True}, "third-party": {"status": 200},
         }  # fmt: skip
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)

@@ -211,6 +211,19 @@ def test_the_end_of_the_lab_is_the_environments_doing(make_bench: MakeBench, fak
     assert (verdict(entry), entry.run.blame) == (Verdict.INCONC, "environment")
 
 
+def test_a_bench_that_comes_late_learns_that_the_run_was_stopped(make_bench: MakeBench, fake_lab: Any) -> None:
+    fake_lab.answers["state"] = {"gone": None, "stopped": "the outside core ended"}
+    bench = make_bench(by_context)
+
+    async def body(lab: Any) -> None:
+        raise AssertionError("nothing is to be begun")
+
+    entry = run(bench, body)
+    assert (verdict(entry), entry.run.blame, entry.run.aborted) == (
+        Verdict.INCONC, "environment", "the outside core ended",
+    )  # fmt: skip
+
+
 # --- the closing -----------------------------------------------------------------------------------------------------
 
 

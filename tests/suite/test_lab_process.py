@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import cpmspec
 from cpmspec.suite.control import ControlLine
 
@@ -56,9 +58,28 @@ def test_it_tells_where_it_listens_and_ends_with_its_input(tmp_path: Path) -> No
     assert line.call("ping", timeout=0.2)["alive"] is False
     line.call("iut-gone", time_us=5, reason="it died")
     assert line.call("state")["gone"] == {"time_us": 5, "reason": "it died"}
+    line.call("stop", reason="no core")
+    line.call("stop", reason="no store either")
+    assert line.call("state")["stopped"] == "no core"  # a worker may still be to come
     line.close()
     assert end(process) == 0
     assert (tmp_path / "frames.jsonl").is_file()
+
+
+def test_cases_end_when_the_store_is_not_there(tmp_path: Path) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        wanted = json.loads(config(tmp_path))
+        wanted["store"]["outside"] = nobody.getsockname()
+        process = start(json.dumps(wanted).encode() + b"\n")
+        assert process.stdout is not None
+        ready = json.loads(process.stdout.readline())["ready"]
+        line = ControlLine((ready["control"][0], ready["control"][1]), TOKEN)
+        with socket.create_connection(tuple(ready["store"])) as pf, pytest.raises(ConnectionResetError):
+            pf.recv(1)
+        assert "the message store at 127.0.0.1:" in line.call("state")["stopped"]
+        line.close()
+        assert end(process) == 0
 
 
 def test_with_an_outside_core_it_relays(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -208,6 +209,7 @@ def test_outside_core_tells_its_legs(tmp_path: Path) -> None:
         ("ready access=udp=127.0.0.1:1 isc=sctp=127.0.0.1:3", "expected key=address:port with keys out of udp, tcp"),
         ("ready access=127.0.0.1:1 isc=udp=127.0.0.1:3", "expected key=address:port with keys out of udp, tcp"),
         ("ready access=udp=here isc=udp=127.0.0.1:3", "expected address:port"),
+        ("ready access=udp=127.0.0.1:1,tcp=127.0.0.1:2 isc=udp=127.0.0.1:3", "in isc for all legs of access, with tcp"),
     ],
 )
 def test_outside_core_that_says_nonsense(tmp_path: Path, line: str, expected: str) -> None:
@@ -239,3 +241,33 @@ def test_what_runs_already_is_found_at_its_address(tmp_path: Path) -> None:
         "192.0.2.1",
         143,
     )
+
+
+def test_a_core_is_known_by_its_address_not_by_its_name(tmp_path: Path) -> None:
+    """Clients tell by the address whether a request came from the core or past it."""
+    there = OutsideCore(access={"udp": "localhost:5060"}, isc={"udp": "localhost:5070"})
+    found = outside_core(there, placeholders={}, log=tmp_path / "core.log")
+    assert {found.access["udp"][0], found.isc["udp"][0]} <= {"127.0.0.1", "::1"}
+    nowhere = OutsideCore(access={"udp": "core.invalid:5060"}, isc={"udp": "127.0.0.1:5070"})
+    with pytest.raises(LaunchError, match=r"^core\.outside\.access: no address for the host core\.invalid"):
+        outside_core(nowhere, placeholders={}, log=tmp_path / "core.log")
+
+
+def test_a_group_of_the_ready_line_that_is_empty_is_told(tmp_path: Path) -> None:
+    made = OutsideStore(command=("{python}", "-c", SERVER, "ready"), ready=r"^ready( address=(?P<address>\S+))?")
+    with pytest.raises(LaunchError, match="said that it is ready, but not where"):
+        outside_store(made, placeholders={}, log=tmp_path / "store.log")
+
+
+def test_a_start_that_is_interrupted_leaves_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
+    def interrupted(program: object, process: subprocess.Popen[bytes], *_: object) -> None:
+        started.append(process)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cpmspec.sut.launcher._wait_until_ready", interrupted)
+    made = OutsideStore(command=("{python}", "-c", SERVER, "x"), ready=r"^(?P<address>never)")
+    with pytest.raises(KeyboardInterrupt):
+        outside_store(made, placeholders={}, log=tmp_path / "store.log")
+    assert [process.poll() for process in started] == [-9]

@@ -180,7 +180,7 @@ def test_json_form_is_plain_and_complete(tmp_path: Path) -> None:
         ),
         pytest.param(
             {"core": '[core.outside]\naccess = { udp = "192.0.2.1:5060" }'},
-            ["core.outside.isc: found addresses for no leg, expected for the legs of core.outside.access: udp"],
+            ["core.outside.isc: found addresses for no leg, expected for all legs of core.outside.access: udp"],
             id="outside-core-without-isc",
         ),
         pytest.param(

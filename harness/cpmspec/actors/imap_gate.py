@@ -160,35 +160,42 @@ class ImapGate:
             self._for_pf.append(own)
 
 
+# the first response of a client, by mechanism, with the account in it
+_MECHANISMS = {
+    "PLAIN": re.compile(rb"(?P<other>[^\0]*)\0(?P<account>[^\0]*)\0[^\0]*"),  # RFC 4616 2
+    "LOGIN": re.compile(rb"(?P<account>.+)", re.DOTALL),  # draft-murchison-sasl-login 2
+    "CRAM-MD5": re.compile(rb"(?P<account>.+) [0-9a-f]{32}", re.DOTALL),  # RFC 2195 2
+}
+
+
 class _LoginWatch:
-    """Finds the account in the commands of a client: LOGIN, AUTHENTICATE PLAIN (RFC 3501 6.2, RFC 4616)."""
+    """Finds the account in the commands of a client: LOGIN, AUTHENTICATE (RFC 3501 6.2, RFC 4959)."""
 
     def __init__(self) -> None:
-        self._awaits_response = False
+        self._awaited = ""  #: the mechanism whose response comes next
 
     def account(self, command: ImapCommand) -> str | None:
         """The account, when this command logs in."""
-        if self._awaits_response:
-            self._awaits_response = False
-            account = _plain(command.raw.strip())
-            if account is not None:
-                return account
+        mechanism, self._awaited = self._awaited, ""
+        if mechanism and not command.name and (account := _named(mechanism, command.raw.strip())):
+            return account
         if command.name == "LOGIN" and command.arguments:
             return command.arguments[0].decode("utf-8", "replace")
-        if command.name == "AUTHENTICATE" and command.arguments and command.arguments[0].upper() == b"PLAIN":
+        if command.name == "AUTHENTICATE" and command.arguments:
+            mechanism = command.arguments[0].upper().decode("ascii", "replace")
             if len(command.arguments) > 1:
-                return _plain(command.arguments[1])
-            self._awaits_response = True
+                return _named(mechanism, command.arguments[1])
+            self._awaited = mechanism
         return None
 
 
-# RFC 4616 2: message = [authzid] UTF8NUL authcid UTF8NUL passwd
-def _plain(octets: bytes) -> str | None:
-    """The account in a response of the PLAIN mechanism."""
+def _named(mechanism: str, response: bytes) -> str | None:
+    """The account in a client's response; for PLAIN that of the other one for whom it logs in, if there is one."""
+    pattern = _MECHANISMS.get(mechanism)
     try:
-        fields = base64.b64decode(octets).split(b"\0")
-    except (binascii.Error, ValueError):
+        found = pattern.fullmatch(base64.b64decode(response, validate=True)) if pattern else None
+    except binascii.Error:
         return None
-    if len(fields) != 3:
+    if found is None:
         return None
-    return (fields[0] or fields[1]).decode("utf-8", "replace")
+    return (found.groupdict().get("other") or found["account"]).decode("utf-8", "replace")

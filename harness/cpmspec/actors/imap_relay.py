@@ -32,14 +32,18 @@ class ImapRelay:
     """Listens for the PF and connects to the store behind it. ``fault`` tells what is to go wrong for an account.
 
     ``refuse`` cuts a connection when the account logs in, for everybody (``*``) at once; the other faults are the
-    gate's.
+    gate's. ``on_unreachable`` is told why the store could not be connected to: what the PF then fails to record is not
+    its fault.
     """
 
-    def __init__(self, recorder: StoreRecorder, fault: FaultOf) -> None:
+    def __init__(
+        self, recorder: StoreRecorder, fault: FaultOf, on_unreachable: Callable[[str], None] | None = None
+    ) -> None:
         self.address = Address("", 0)
         self.behind = Address("", 0)  #: the store; connections that come from now on go there
         self._recorder = recorder
         self._fault = fault
+        self._on_unreachable = on_unreachable
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -82,9 +86,11 @@ class ImapRelay:
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, record: _Record) -> None:
         try:
             store_reader, store = await asyncio.open_connection(*self.behind)
-        except OSError:
+        except OSError as error:
             record.life(Kind.RESET, sent=True)
             _reset(writer)
+            if self._on_unreachable is not None:
+                self._on_unreachable(f"the message store at {self.behind} cannot be reached: {error}")
             return
         passage = _Passage(self._fault, writer, record)
         answers = asyncio.create_task(passage.answers(store_reader))

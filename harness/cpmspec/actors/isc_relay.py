@@ -7,9 +7,11 @@ and nowhere else. The *back* faces the core: there the core sends whatever is fo
 A relay, not a capture: it needs no privilege, it reads TLS, its clock is the one of all actors, and a message of the
 PF is taken down before the core can have seen it.
 
-What goes where: a response goes back where its request came from; a request of the PF to the core's socket of the same
-leg; a request of the core to the PF's endpoint of the same leg, but within a dialog to the address that its first Route
-or its Request-URI names, if that is on a host of the PF's: its Contact may differ from where it listens.
+What goes where: a response to the core goes back where its request came from, one to the PF where RFC 3261 18.2.2 and
+RFC 3581 have it. A request of the PF goes to the core's socket of the same leg. A request of the core goes to the PF's
+endpoint of the same leg, but within a dialog to the address that its first Route or its Request-URI names, if that is
+on a host of the PF's: its Contact may differ from where it listens. An ACK to an error and a CANCEL go the way of their
+INVITE. In place of a leg that the other side does not have there is UDP.
 """
 
 from __future__ import annotations
@@ -27,9 +29,10 @@ from cpmspec.actors.recording import sip_tap
 from cpmspec.actors.routing import Side, interface_key, is_initial
 from cpmspec.evidence.trace import Address, Frame, Kind, Pco, Role
 from cpmspec.net.sip import Hop, SipEndpoint, SipTransportError, hop_of_uri
+from cpmspec.net.sip_hops import DEFAULT_PORTS
 from cpmspec.net.tap import Address as Local
 from cpmspec.wire.sip import SipMessage, SipRequest, SipResponse, SipUnreadable, parse_message
-from cpmspec.wire.uri import aor
+from cpmspec.wire.uri import SipUri, aor, parse_uri
 
 #: takes each frame of PCO isc with the SIP message in it (``None``: a connection was opened or ended)
 CoreRecorder = Callable[[Frame, SipMessage | SipUnreadable | None], None]
@@ -48,9 +51,18 @@ class Registrations:
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
     def latest(self, *, gone: bool) -> Hashable | None:
-        """The key of the latest one that nobody has waited for and that tells this."""
-        fresh = self.requests[self.told :]
-        return next((key for key, tells in reversed(fresh) if tells == gone), None)
+        """The key of the latest one, if nobody has waited for it and it tells this."""
+        key, tells = self.requests[-1] if len(self.requests) > self.told else (None, gone)
+        return key if tells == gone else None
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A request that passed: where it came from, where its top Via wants responses, and where it went."""
+
+    source: Hop
+    sent_by: Hop
+    target: Hop | None
 
 
 class IscRelay:
@@ -75,9 +87,9 @@ class IscRelay:
         self._t1 = t1
         self._tls = server_ssl, client_ssl
         self._endpoints = {side: self._endpoint(side) for side in Side}
-        self._requests: OrderedDict[Hashable, Hop] = OrderedDict()
+        self._passages: OrderedDict[Hashable, Passage] = OrderedDict()
         self._registrations: dict[str, Registrations] = {}
-        self._held: dict[str, list[tuple[SipResponse, Hop]]] = {}
+        self._held: dict[str, dict[Hashable, tuple[SipResponse, Hop]]] = {}
         self._held_news: dict[str, asyncio.Event] = {}
 
     @property
@@ -127,8 +139,8 @@ class IscRelay:
         """Let the held 2xx of that user go and hold no more; how many there were."""
         self.policies[user] = replace(self.policies[user], hold_2xx=False)
         self._held_news.pop(aor(user), None)
-        held = self._held.pop(aor(user), [])
-        for response, hop in held:
+        held = self._held.pop(aor(user), {})
+        for response, hop in held.values():
             self._put(Side.ISC, response.octets(), hop)
         return len(held)
 
@@ -184,14 +196,14 @@ class IscRelay:
             return
         to_iut = side is Side.ACCESS
         if isinstance(message, SipRequest):
-            target = self._next_hop(message, source) if to_iut else self._core_hop(source)
             key = _key(message, message.method)
-            self._requests[key] = source
-            while len(self._requests) > MEMORY:
-                self._requests.popitem(last=False)
+            target = self._next_hop(message, source) if to_iut else self._core_hop(source)
+            self._passages[key] = Passage(source, _sent_by(message, source), target)
+            while len(self._passages) > MEMORY:
+                self._passages.popitem(last=False)
         else:
             key = _key(message, message.cseq.method if message.cseq else "")
-            target = self._requests.get(key) or (self._leg_hop(source) if to_iut else self._core_hop(source))
+            target = self._way_back(source, self._passages.get(key), to_iut=to_iut)
         if to_iut == isinstance(message, SipRequest):
             self._note_register(message, key)
         if target is not None:
@@ -204,7 +216,7 @@ class IscRelay:
         side = Side.ISC if to_iut else Side.ACCESS
         if to_iut and policy.hold_2xx and _is_invite_2xx(message) and isinstance(message, SipResponse):
             user = self.policies.owner(message) or ""
-            self._held.setdefault(user, []).append((message, target))
+            self._held.setdefault(user, {})[_key(message, "INVITE")] = message, target
             self._held_news.setdefault(user, asyncio.Event()).set()
             return
         delay = policy.delay_of(message, to_iut=to_iut)
@@ -228,6 +240,18 @@ class IscRelay:
         except SipTransportError:
             return
 
+    def _way_back(self, source: Hop, passage: Passage | None, *, to_iut: bool) -> Hop | None:
+        """Where a response goes: over TCP and TLS on the connection of its request, as long as that stands."""
+        leg = self._leg_hop(source) if to_iut else self._core_hop(source)
+        if passage is None:
+            return leg
+        back = passage.source
+        if back.reliable and self._endpoints[Side.ISC if to_iut else Side.ACCESS].is_connected(back):
+            return back
+        if to_iut:
+            return passage.sent_by
+        return leg if back.reliable else back  # the core's Via names the front
+
     def _core_hop(self, source: Hop) -> Hop | None:
         """The core's socket of the leg that something of the PF came on."""
         return _hop(self.core, source)
@@ -238,10 +262,13 @@ class IscRelay:
 
     def _next_hop(self, request: SipRequest, source: Hop) -> Hop | None:
         """Where a request of the core goes: in a dialog to the PF's address that it names, else by its leg."""
-        named = hop_of_uri(str(request.route[0].uri) if request.route else request.uri)
+        if request.method in ("ACK", "CANCEL") and (invite := self._passages.get(_key(request, "INVITE"))) is not None:
+            return invite.target
+        uri = str(request.route[0].uri) if request.route else request.uri
+        named = hop_of_uri(uri)
         if named is None or is_initial(request) or named.host not in self._hosts():
             return self._leg_hop(source)
-        return Hop(source.transport, named.host, named.port)
+        return named if _names_transport(uri) else Hop(source.transport, named.host, named.port)
 
     # --- who is who --------------------------------------------------------------------------------------------------
 
@@ -265,6 +292,14 @@ def _key(message: SipRequest | SipResponse, method: str) -> Hashable:
     return (via.branch, via.host, via.port, method, message.call_id) if via else (None, method, message.call_id)
 
 
+def _sent_by(request: SipRequest, source: Hop) -> Hop:
+    """Where responses to a request go by its top Via (RFC 3261 18.2.2, RFC 3581 4), at the host that it came from."""
+    via = request.via[0] if request.via else None
+    if via is None or not via.host or (via.param("rport") is not None and not source.reliable):
+        return source
+    return Hop(source.transport, source.host, via.port or DEFAULT_PORTS[source.transport])
+
+
 def _expires(request: SipRequest) -> int | None:
     """How long a REGISTER asks for: the parameter of its first Contact, else its Expires (RFC 3261 10.2.1.1)."""
     asked = request.contact[0].param("expires") if request.contact else None
@@ -272,8 +307,17 @@ def _expires(request: SipRequest) -> int | None:
 
 
 def _hop(table: Mapping[str, Address], source: Hop) -> Hop | None:
-    address = table.get(interface_key(source.transport, source.host))
-    return None if address is None else Hop(source.transport, *address)
+    """The other side's address for the leg that something came on, or for UDP: nothing that came is lost."""
+    for transport in (source.transport, "udp"):
+        address = table.get(interface_key(transport, source.host))
+        if address is not None:
+            return Hop(transport, *address)
+    return None
+
+
+def _names_transport(uri: str) -> bool:
+    parsed = parse_uri(uri)
+    return isinstance(parsed, SipUri) and (parsed.scheme == "sips" or parsed.param("transport") is not None)
 
 
 def _is_invite_2xx(message: SipMessage) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from argparse import Namespace
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from proxyprotocol.noop import ProxyProtocolNoop
@@ -37,15 +37,19 @@ FAULTS = ("fail", "hang", "refuse")
 class MessageStore:
     """The store. ``recorder`` takes each frame with the account that its connection belongs to, if any.
 
-    ``outside`` is where another store listens that shall stand behind the relay.
+    ``outside`` is where another store listens that shall stand behind the relay, and ``on_unreachable`` is told why it
+    cannot be connected to.
     """
 
-    def __init__(self, recorder: StoreRecorder, *, password: str = "cpmspec", outside: Address | None = None) -> None:
+    def __init__(
+        self, recorder: StoreRecorder, *, password: str = "cpmspec", outside: Address | None = None,
+        on_unreachable: Callable[[str], None] | None = None,
+    ) -> None:  # fmt: skip
         self.password = password
         self._faults: dict[str, str] = {}
         self._embedded = EmbeddedStore(password)
         self._outside = outside
-        self._relay = ImapRelay(recorder, self.fault)
+        self._relay = ImapRelay(recorder, self.fault, on_unreachable)
 
     @property
     def address(self) -> Address:

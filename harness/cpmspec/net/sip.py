@@ -204,6 +204,10 @@ class SipEndpoint:
         response = isinstance(message, SipResponse)
         self._transports.send(message.octets(), hop, channel=channel, response=response)
 
+    def is_connected(self, hop: Hop) -> bool:
+        """Whether a TCP or TLS connection with that hop stands, whoever opened it."""
+        return self._transports.is_connected(hop)
+
     def reset_connections(self) -> None:
         """Abort every TCP and TLS connection; the listeners stay."""
         self._transports.reset_connections()

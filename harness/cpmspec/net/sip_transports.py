@@ -97,6 +97,11 @@ class SipTransports:
             connection = self._connect(hop)
         connection.send(octets)
 
+    def is_connected(self, hop: Hop) -> bool:
+        """Whether a connection with that hop stands."""
+        connection = self._edge.connections.get(hop)
+        return connection is not None and connection.usable
+
     def reset_connections(self) -> None:
         """Abort every connection, listeners stay: for the tests of what then happens."""
         for connection in self._connections():

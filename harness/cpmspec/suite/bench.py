@@ -405,9 +405,11 @@ class Bench:
         setup = self.setup
         self._pulse.start()
         await self._control.connect(setup.control, setup.token, setup.worker)
-        gone = (await self._control.call("state"))["gone"]
-        if gone is not None:
-            self._iut_gone(gone)
+        state = await self._control.call("state")
+        if state["gone"] is not None:
+            self._iut_gone(state["gone"])
+        if state["stopped"] is not None:
+            self._stop(state["stopped"])
 
     async def _leave(self) -> None:
         for task in tuple(self._active):

@@ -42,6 +42,7 @@ class LabServer:
         self._ownership = Ownership()
         self._peers: dict[str, Peer] = {}
         self._gone: Line | None = None
+        self._stopped: str | None = None
         self._launched: dict[str, int] = {}
         self._pulse = Pulse()
         handlers = {
@@ -64,7 +65,9 @@ class LabServer:
                 self._record_core, domain=config["domain"], psi=config["psi"], iut_sources=tuple(config["sources"]),
                 server_ssl=server_ssl, client_ssl=client_ssl, t1=config["t1"],
             )  # fmt: skip
-        self.store = MessageStore(self._record_store, password=config["store"]["password"])
+        self.store = MessageStore(
+            self._record_store, password=config["store"]["password"], on_unreachable=self._end_cases
+        )
 
     async def start(self) -> Line:
         """Open all sockets; what the ready line tells.
@@ -179,11 +182,17 @@ class LabServer:
         return None
 
     async def _stop(self, peer: Peer, request: Line) -> Reply:
-        self.control.broadcast("stop", reason=request["reason"])
+        self._end_cases(request["reason"])
         return None
 
     async def _state(self, peer: Peer, request: Line) -> Reply:
-        return {"gone": self._gone}
+        return {"gone": self._gone, "stopped": self._stopped}
+
+    def _end_cases(self, reason: str) -> None:
+        """Tell all workers, those that are still to come as well, that nothing can be decided any more."""
+        if self._stopped is None:
+            self._stopped = reason
+            self.control.broadcast("stop", reason=reason)
 
     async def _ping(self, peer: Peer, request: Line) -> Reply:
         return {"alive": await self._answers_options(float(request["timeout"]))}

@@ -107,11 +107,11 @@ def _outside(profile: Profile) -> Iterator[Contradiction]:
             "addresses",
             "none: the ready line of core.outside.command tells them",
         )
-    if not core.command and core.access.keys() != core.isc.keys():
+    if not core.command and (core.access.keys() - core.isc.keys() or (core.isc and not core.access)):
         yield Contradiction(
             ("core.outside.isc", "core.outside.access", "core.outside.command"),
             f"addresses for {', '.join(core.isc) or 'no leg'}",
-            f"for the legs of core.outside.access: {', '.join(core.access) or 'none'}",
+            f"for all legs of core.outside.access: {', '.join(core.access) or 'none'}",
         )
     if not core.used and (core.ready is not None or core.back_port or core.back_tls_port):
         yield Contradiction(

@@ -108,7 +108,9 @@ def attach(profile: Profile) -> RunningIut:
 
     :raises LaunchError: a host name has no address.
     """
-    endpoints = {endpoint.key: (_numeric(endpoint.host), endpoint.port) for endpoint in profile.iut.sip.endpoints}
+    endpoints = {
+        endpoint.key: (_numeric("iut.sip", endpoint.host), endpoint.port) for endpoint in profile.iut.sip.endpoints
+    }
     return RunningIut(endpoints=endpoints, sources=_sources(profile, endpoints))
 
 
@@ -140,16 +142,22 @@ def outside_core(
 ) -> RunningCore:
     """Start an outside core, or attach to it at the addresses of the profile. Parameters as for :func:`launch`.
 
-    :raises LaunchError: it cannot be started, ends, or is not ready within ``ready_within`` seconds.
+    :raises LaunchError: it cannot be started, ends, is not ready within ``ready_within`` seconds, or a host name has no
+        address.
     """
     if not core.command:
         access, isc = ({key: parse_address(text) for key, text in table.items()} for table in (core.access, core.isc))
-        return RunningCore(access=access, isc=isc)
+        return RunningCore(
+            access=_all_numeric("core.outside.access", access), isc=_all_numeric("core.outside.isc", isc)
+        )
     command = _filled(core.command, placeholders)
     program = _Program("core.outside.command", "the outside core", command, core.ready or "", core.ready_within)
 
     def read(match: re.Match[str]) -> tuple[dict[str, tuple[str, int]], dict[str, tuple[str, int]]]:
-        return parse_addresses(match["access"]), parse_addresses(match["isc"])
+        access, isc = parse_addresses(match["access"] or ""), parse_addresses(match["isc"] or "")
+        if lacking := access.keys() - isc.keys():
+            raise ValueError(f"addresses in isc for all legs of access, with {', '.join(sorted(lacking))}")
+        return _all_numeric("core.outside.ready", access), _all_numeric("core.outside.ready", isc)
 
     (access, isc), process, pump = _start(program, placeholders, log, read)
     return RunningCore(access=access, isc=isc, on_exit=on_exit).watched(process, pump)
@@ -166,7 +174,7 @@ def outside_store(
         return RunningStore(address=parse_address(store.address))
     command = _filled(store.command, placeholders)
     program = _Program("history.outside.command", "the outside store", command, store.ready or "", store.ready_within)
-    address, process, pump = _start(program, placeholders, log, lambda match: parse_address(match["address"]))
+    address, process, pump = _start(program, placeholders, log, lambda match: parse_address(match["address"] or ""))
     return RunningStore(address=address, on_exit=on_exit).watched(process, pump)
 
 
@@ -204,7 +212,13 @@ def _start(
     output = _Output(program.ready, log)
     pump = threading.Thread(target=output.pump, args=(process.stdout,), name="program-output", daemon=True)
     pump.start()
-    return _wait_until_ready(program, process, output, pump, read), process, pump
+    try:
+        return _wait_until_ready(program, process, output, pump, read), process, pump
+    except BaseException:  # Ctrl-C as well: nobody else knows of the process yet
+        if process.poll() is None:
+            _signal(process, signal.SIGKILL)
+            process.wait()
+        raise
 
 
 class _Output:
@@ -290,11 +304,16 @@ def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
         os.killpg(process.pid, number)
 
 
-def _numeric(host: str) -> str:
+def _all_numeric(key: str, table: Mapping[str, tuple[str, int]]) -> dict[str, tuple[str, int]]:
+    """Who sent something is told by its address: names would make a stranger of a core."""
+    return {leg: (_numeric(key, host), port) for leg, (host, port) in table.items()}
+
+
+def _numeric(key: str, host: str) -> str:
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
     except OSError as error:
-        raise LaunchError(f"iut.sip: no address for the host {host}: {error.strerror}") from error
+        raise LaunchError(f"{key}: no address for the host {host}: {error.strerror}") from error
     return str(found[0][4][0])
 
 

@@ -250,9 +250,14 @@ class OutsideCore(Section):
     ready_within: Seconds = Field(20.0, description="How long it may take to become ready.")
     access: Legs = Field(
         {},
-        description="Where clients and originators send to (UDP), by the leg on which the core then talks to the IUT.",
+        description="Where clients and originators send to (UDP) and hear from the core, by the leg on which the core "
+        "then talks to the IUT.",
     )
-    isc: Legs = Field({}, description="The core's own sockets that face the IUT, by leg: the relay passes on to them.")
+    isc: Legs = Field(
+        {},
+        description="The core's own sockets that face the IUT, by leg: the relay passes on to them. What comes from "
+        "the IUT on a leg without one goes to that of UDP.",
+    )
     back_port: Port = Field(0, description="Port of the relay's back; 0 takes any free one.")
     back_tls_port: Port = Field(0, description="The same for TLS.")
 
@@ -383,7 +388,11 @@ class Ixit(Section):
 
 
 class OutsideStore(Section):
-    """Another IMAP server in place of the suite's own, behind the suite's recording relay."""
+    """Another IMAP server in place of the suite's own, behind the suite's recording relay.
+
+    It has to offer logins in the clear (LOGIN, or AUTHENTICATE with PLAIN, LOGIN or CRAM-MD5) and no STARTTLS: what is
+    encrypted cannot be read.
+    """
 
     command: tuple[StoreArgument, ...] = Field(
         (),
