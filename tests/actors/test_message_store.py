@@ -384,3 +384,40 @@ async def test_a_login_can_be_cut_off_and_so_can_everybody(shelf: Shelf) -> None
         await shelf.run(append, "carol")
     with pytest.raises(ValueError, match="none of"):
         shelf.store.set_fault("bob", "explode")
+
+
+async def test_a_client_that_half_closes_still_hears_the_answers(bare: Shelf) -> None:
+    """A PF may close its side after its last command; what is answered then crosses, and is recorded."""
+    may_answer = asyncio.Event()
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"* OK ready\r\n")
+        await reader.readline()
+        await reader.read()
+        await may_answer.wait()
+        writer.write(b"a OK in\r\n")
+        writer.close()
+
+    async with scripted(bare, slow) as talk:
+        talk.say(b"a LOGIN bob pw\r\n")
+        talk.writer.write_eof()
+        may_answer.set()
+        assert await talk.line() == b"a OK in\r\n"
+        assert await talk.line() == b""
+        last = await bare.ended()
+        assert (last.kind, last.sender) == (Kind.CLOSE, Role.IUT)
+    assert bare.crossed(Role.STORE).endswith(b"a OK in\r\n")
+
+
+async def test_a_greeting_that_refuses_is_told(bare: Shelf) -> None:
+    told: list[str] = []
+    bare.store = MessageStore(bare.take, on_unreachable=told.append)
+
+    async def full(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"* BYE too many connections\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with scripted(bare, full) as talk:
+        assert await talk.line() == b""
+    assert [text.partition(" refused a connection: ")[2] for text in told] == ["* BYE too many connections"]

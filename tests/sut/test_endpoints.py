@@ -45,3 +45,10 @@ def test_addresses_by_key() -> None:
 def test_no_addresses_by_key(text: str) -> None:
     with pytest.raises(ValueError, match="address:port"):
         parse_addresses(text)
+
+
+def test_an_ipv6_address_has_one_form() -> None:
+    """Who sent something is told by comparing addresses."""
+    assert parse_address("[2001:DB8:0::7]:5060") == ("2001:db8::7", 5060)
+    with pytest.raises(ValueError, match="an IPv6 address in the brackets"):
+        parse_address("[1::2::3]:5060")

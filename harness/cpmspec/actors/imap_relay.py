@@ -92,25 +92,37 @@ class ImapRelay:
             if self._on_unreachable is not None:
                 self._on_unreachable(f"the message store at {self.behind} cannot be reached: {error}")
             return
-        passage = _Passage(self._fault, writer, record)
+        passage = _Passage(self._fault, writer, record, self._refused)
         answers = asyncio.create_task(passage.answers(store_reader))
         try:
             await passage.commands(reader, store)
-        finally:
-            store.close()
+            with suppress(OSError):
+                store.write_eof()  # what the store still has to say it may say
             await asyncio.wait([answers], timeout=_LEAVING)
+        finally:
             answers.cancel()
+            record.life(Kind.CLOSE, sent=False)
             store.transport.abort()
+
+    def _refused(self, greeting: bytes) -> None:
+        """The store takes no connection (RFC 3501 7.1.5)."""
+        if self._on_unreachable is not None:
+            said = greeting.strip().decode("utf-8", "replace")[:200]
+            self._on_unreachable(f"the message store at {self.behind} refused a connection: {said}")
 
 
 class _Passage:
     """Both directions of one connection."""
 
-    def __init__(self, fault: FaultOf, writer: asyncio.StreamWriter, record: _Record) -> None:
+    def __init__(
+        self, fault: FaultOf, writer: asyncio.StreamWriter, record: _Record, refused: Callable[[bytes], None]
+    ) -> None:
         self._fault = fault
         self._gate = ImapGate(fault)
         self._writer = writer
         self._record = record
+        self._refused = refused
+        self._pf_left = False  #: the PF has closed its side
 
     async def commands(self, reader: asyncio.StreamReader, store: asyncio.StreamWriter) -> None:
         """Pass on what the PF sends until it sends no more."""
@@ -127,7 +139,7 @@ class _Passage:
         except OSError:
             self._record.life(Kind.RESET, sent=False)
         else:
-            self._record.life(Kind.CLOSE, sent=False)
+            self._pf_left = True
 
     def _take(self, octets: bytes) -> bytes:
         """Take down what the PF sent; what of it is for the store. A login may end the connection."""
@@ -146,8 +158,12 @@ class _Passage:
 
     async def answers(self, reader: asyncio.StreamReader) -> None:
         """Pass on what the store answers until it ends, and then end the PF's connection as it did."""
+        greeting = True
         try:
             while octets := await reader.read(_READ):
+                if greeting and octets.upper().startswith(b"* BYE"):
+                    self._refused(octets)
+                greeting = False
                 self._gate.responses(octets)
                 with suppress(OSError):  # what ended the PF's side is told there
                     await self._tell()
@@ -155,7 +171,7 @@ class _Passage:
             self._record.life(Kind.RESET, sent=True)
             _reset(self._writer)
         else:
-            self._record.life(Kind.CLOSE, sent=True)
+            self._record.life(Kind.CLOSE, sent=not self._pf_left)
             self._writer.close()
 
     async def _tell(self) -> None:

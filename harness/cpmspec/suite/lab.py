@@ -391,7 +391,7 @@ class Lab:
 def _trouble(sent: PagerSent | LargeSent) -> str | None:
     """Why a message cannot have been deferred; ``None`` if all answers were good."""
     if not 200 <= sent.status < 300:
-        return f"the IUT answered {sent.status}"
+        return f"it was answered {sent.status}"
     if isinstance(sent, PagerSent):
         return None
     if sent.problem is not None:

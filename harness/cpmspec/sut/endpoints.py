@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from ipaddress import IPv6Address
 from typing import NamedTuple
 
 #: the keys under which an endpoint is known: transport, with 6 for IPv6
@@ -23,14 +24,20 @@ _ADDRESS = re.compile(r"(?P<host>[^:\[\]\s]+|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{
 
 
 def parse_address(text: str) -> tuple[str, int]:
-    """Read ``host:port`` or ``[host]:port``; the host comes without brackets.
+    """Read ``host:port`` or ``[host]:port``; the host comes without brackets, an IPv6 one as RFC 5952 writes it.
 
     :raises ValueError: says what was expected.
     """
     match = _ADDRESS.fullmatch(text)
     if match is None or int(match["port"]) > 65535:
         raise ValueError("address:port, with brackets around an IPv6 address")
-    return match["host"].strip("[]"), int(match["port"])
+    host = match["host"]
+    if host.startswith("["):
+        try:
+            host = str(IPv6Address(host.strip("[]")))
+        except ValueError:
+            raise ValueError("address:port, with an IPv6 address in the brackets") from None
+    return host, int(match["port"])
 
 
 def parse_endpoint(text: str) -> Endpoint:
