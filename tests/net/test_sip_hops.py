@@ -97,3 +97,12 @@ def test_response_hop(via: str, hop: Hop | None) -> None:
 def test_text() -> None:
     assert str(Hop("udp", "::1", 5060)) == "udp:[::1]:5060"
     assert str(Hop("tcp", "192.0.2.1", 5060)) == "tcp:192.0.2.1:5060"
+
+
+def test_an_ipv6_address_has_one_form() -> None:
+    """Sockets tell the short form; a peer may write another one."""
+    assert hop_of_uri("sip:pf@[2001:DB8:0:0::7]:5070") == Hop("udp", "2001:db8::7", 5070)
+    request = build_request(
+        "OPTIONS", "sip:x@home.example", [("Via", "SIP/2.0/UDP [2001:DB8::7]:5070;branch=z9hG4bKx")]
+    )
+    assert response_hop(request) == Hop("udp", "2001:db8::7", 5070)

@@ -61,6 +61,14 @@ def host_port(host: str, port: int) -> str:
     return f"{shown}:{port}" if port else shown
 
 
+def canonical_host(host: str) -> str:
+    """An IP address in its one form (RFC 5952), as sockets tell it; a name as it is."""
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        return host
+
+
 def is_numeric(host: str) -> bool:
     """Whether the host is an IP address."""
     try:
@@ -78,7 +86,7 @@ def hop_of_uri(uri: str) -> Hop | None:
     parsed = parse_uri(uri)
     if not isinstance(parsed, SipUri):
         return None
-    host = "127.0.0.1" if parsed.host.lower() == "localhost" else parsed.host
+    host = canonical_host("127.0.0.1" if parsed.host.lower() == "localhost" else parsed.host)
     transport = (parsed.param("transport") or "udp").lower()
     if parsed.scheme.lower() == "sips":
         transport = "tls"
@@ -133,7 +141,7 @@ def response_hop(response: SipRequest | SipResponse) -> Hop | None:
     transport = top.transport.lower()
     if transport not in DEFAULT_PORTS:
         return None
-    host = (top.param("received") or top.host).strip("[]")
+    host = canonical_host((top.param("received") or top.host).strip("[]"))
     rport = top.param("rport") or ""
     port = int(rport) if rport.isascii() and rport.isdigit() and len(rport) < 6 else 0
     return Hop(transport, host, port or top.port or DEFAULT_PORTS[transport])
