@@ -130,3 +130,25 @@ def test_what_is_broken_beside_the_purpose_is_seen(run_folder: Path, catalogue: 
     assert ([row.id for row in run.failing], run.failing_cases) == (["DLV-1.1", "DLV-2.1"], 2)
     assert run.cases[-1].id == "TP_Z"
     assert [one.id for one in run.cases[-1].broken] == ["DLV-1.1"]
+
+
+@pytest.mark.parametrize(
+    ("outside", "shown"),
+    [
+        ({}, ""),
+        ({"name": "Kamailio", "command": ["kamailio"]}, "Kamailio"),
+        ({"command": ["kamailio"]}, "launched by its command"),
+        ({"access": {"udp": "192.0.2.1:5060"}}, "by address"),
+    ],
+)
+def test_an_outside_core_is_named(
+    run_folder: Path, catalogue: Catalogue, outside: dict[str, object], shown: str
+) -> None:
+    """A reader must see that somebody else's program took part."""
+    path = run_folder / "run.jsonl"
+    first, _, rest = path.read_text(encoding="utf-8").partition("\n")
+    header = json.loads(first)
+    header["profile"]["core"] = {"outside": outside}
+    path.write_text(json.dumps(header) + "\n" + rest, encoding="utf-8")
+    assert load(run_folder, catalogue).core == shown
+    assert load(run_folder, catalogue).store == ""

@@ -39,7 +39,7 @@ class FakeLab:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         ops = ("own", "disown", "policy", "held", "release", "third-party", "store-fault", "sync", "ping", "unowned",
-               "iut-gone", "state")  # fmt: skip
+               "iut-gone", "state", "stop")  # fmt: skip
         self._server = ControlServer(TOKEN, dict.fromkeys(ops, self._answer), lambda peer: None)
         self._thread.start()
         self.address = asyncio.run_coroutine_threadsafe(self._server.start(), self._loop).result()
@@ -48,6 +48,8 @@ class FakeLab:
         self.asked.append(request)
         if request["op"] == "iut-gone":
             self._server.broadcast("iut-gone", time_us=request["time_us"], reason=request["reason"])
+        elif request["op"] == "stop":
+            self._server.broadcast("stop", reason=request["reason"])
         return self.answers.get(request["op"])
 
     def push(self, event: str, **fields: Any) -> None:

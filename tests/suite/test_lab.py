@@ -16,6 +16,7 @@ from cpmspec.suite.case import CaseRun, Inconclusive
 from cpmspec.suite.lab import Lab
 from cpmspec.suite.spec import CaseSpec
 from cpmspec.suite.users import NotApplicable
+from cpmspec.sut.profile import OutsideCore
 
 MakeBench = Callable[..., Bench]
 SPEC = CaseSpec("TP_CPM_PF_DLV_V_001", "title", "purpose", ("DLV-3.1",), "module", waits=False)
@@ -24,7 +25,8 @@ SPEC = CaseSpec("TP_CPM_PF_DLV_V_001", "title", "purpose", ("DLV-3.1",), "module
 class Registrar:
     """An access address of a core: answers 200 and counts."""
 
-    def __init__(self) -> None:
+    def __init__(self, status: int | None = 200) -> None:
+        self.status = status
         self.endpoint = SipEndpoint()
         self.endpoint.on_request = self._take
         self.address = ("", 0)
@@ -32,13 +34,18 @@ class Registrar:
 
     async def _take(self, incoming: IncomingRequest) -> None:
         self.asked.append(incoming.request.method)
-        await incoming.reply(200)
+        if self.status is not None:
+            await incoming.reply(self.status)
 
 
 @asynccontextmanager
-async def core(bench: Bench) -> AsyncIterator[dict[str, Registrar]]:
-    """A core with an access for two legs."""
-    legs = {"udp": Registrar(), "tls6": Registrar()}
+async def core(bench: Bench, status: int | None = 200) -> AsyncIterator[dict[str, Registrar]]:
+    """An outside core with an access for two legs."""
+    legs = {"udp": Registrar(status), "tls6": Registrar(status)}
+    outside = OutsideCore(access={"udp": "127.0.0.1:9"}, isc={"udp": "127.0.0.1:9"})
+    bench.profile = bench.profile.model_copy(
+        update={"core": bench.profile.core.model_copy(update={"outside": outside})}
+    )
     for registrar in legs.values():
         registrar.address = await registrar.endpoint.listen("udp", "127.0.0.1", 0)
     access = {leg: registrar.address for leg, registrar in legs.items()}
@@ -100,3 +107,26 @@ def test_a_core_without_third_party_registration_is_to_blame(make_bench: MakeBen
 
     blame, reason, user = bench.wait(check())
     assert (blame, reason) == ("environment", f"the core sent no third-party REGISTER for {user.uri}")
+
+
+@pytest.mark.parametrize(("status", "blame"), [(None, "environment"), (503, "preamble")])
+def test_a_core_that_answers_nothing_ends_the_run(
+    make_bench: MakeBench, fake_lab: Any, status: int | None, blame: str
+) -> None:
+    """And one that answers with an error has answered: then it is not the core that is silent."""
+    bench = make_bench()
+
+    async def check() -> str:
+        async with core(bench, status):
+            lab = Lab(bench, CaseRun(SPEC, bench.profile, ("127.0.0.1",)))
+            user = await lab.user()
+            try:
+                await lab.defer("pager", user=user)
+            except Inconclusive as error:
+                return error.blame
+            finally:
+                await lab.close()
+            raise AssertionError("expected the case to end")
+
+    assert bench.wait(check()) == blame
+    assert len(fake_lab.ops("stop")) == (blame == "environment")

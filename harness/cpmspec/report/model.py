@@ -147,6 +147,8 @@ class RunView:
     planned: int
     vanished: bool = False  #: the IUT was gone before the closing was over
     iut: Mapping[str, Any] = field(default_factory=dict)
+    core: str = ""  #: the outside core, if one took part
+    store: str = ""  #: the outside message store
 
     @property
     def counts(self) -> Mapping[Verdict, int]:
@@ -203,7 +205,17 @@ def load(run_folder: Path, catalogue: Catalogue) -> RunView:
         planned=len(log.header.get("cases") or ()),
         vanished=any(line.get("iut_gone") for line in log.cases),
         iut=profile.get("iut") or {},
+        core=_outside(profile.get("core") or {}, "access"),
+        store=_outside(profile.get("history") or {}, "address"),
     )
+
+
+def _outside(table: Mapping[str, Any], address: str) -> str:
+    """What stood in the place of the suite's own core or store; empty if nothing did."""
+    outside = table.get("outside") or {}
+    if not outside.get("command") and not outside.get(address):
+        return ""
+    return str(outside.get("name") or ("launched by its command" if outside.get("command") else "by address"))
 
 
 def _cases(log: RunLog, catalogue: Catalogue) -> Iterator[CaseView]:

@@ -20,7 +20,8 @@ from cpmspec.evidence.trace import Frame, Trace
 from cpmspec.judge.verdict import Judgement, Verdict
 from cpmspec.net.clock import now_us
 from cpmspec.net.pulse import Pulse
-from cpmspec.net.sip import SipError
+from cpmspec.net.sip import Hop, SipError
+from cpmspec.net.sip_ping import answers_options
 from cpmspec.suite.case import CaseRun, Inconclusive, with_error
 from cpmspec.suite.control import ControlClient, ControlError, Line, frame_from_json, frame_to_json
 from cpmspec.suite.lab import Lab
@@ -218,6 +219,16 @@ class Bench:
         if self._gone is None and not (await self.lab_call("ping", timeout=PING_TIMEOUT))["alive"]:
             await self.lab_call("iut-gone", time_us=now_us(), reason="the IUT answers nothing, not even OPTIONS")
         return self._gone is None
+
+    async def core_alive(self, access: Hop) -> bool:
+        """Whether the outside core answers anything at all; if not, nothing can be decided in the run any more."""
+        host, domain = self.host, self.profile.users.domain
+        alive = await answers_options(
+            access, domain=domain, host=host, t1=self.profile.ixit.sip_t1, within=PING_TIMEOUT
+        )
+        if not alive and self._stopped is None:
+            await self.lab_call("stop", reason="the outside core answers nothing, not even OPTIONS")
+        return alive
 
     # --- a case ------------------------------------------------------------------------------------------------------
 

@@ -31,6 +31,9 @@ LARGE_CONTENT = 3000
 #: seconds added to a limit of the IXIT before the suite gives up waiting: the judge goes by the times in the trace
 SLACK = 1.0
 
+#: what a request comes to if nobody answers it, or an error that somebody else's silence may be the cause of
+_SILENCE = (None, 408, 500, 503)
+
 T = TypeVar("T")
 
 
@@ -175,7 +178,7 @@ class Lab:
         submission = Submission(user.uri, mode, sent.call_id, content_type, len(content), digest)
         self._run.sent.append(submission)
         if options.get("abort_after") is None and (trouble := _trouble(sent)) is not None:
-            await self._suspect(sent.status)
+            await self._suspect(sent.status, user)
             raise Inconclusive("preamble", f"a {mode} message was not deferred: {trouble}")
         return submission
 
@@ -185,14 +188,14 @@ class Lab:
         """The user becomes reachable; done when the IUT has answered the core's third-party REGISTER."""
         chosen = await self._chosen(user)
         client = await self._client(chosen)
-        self._registered(await self._limited(client.register(), "REGISTER"))
+        await self._registered(chosen, await self._limited(client.register(), "REGISTER"))
         await self._third_party(chosen, gone=False)
 
     async def deregister(self, user: ServedUser | None = None) -> None:
         """The user is gone; done when the IUT has answered."""
         chosen = await self._chosen(user)
         client = await self._client(chosen)
-        self._registered(await self._limited(client.deregister(), "REGISTER"))
+        await self._registered(chosen, await self._limited(client.deregister(), "REGISTER"))
         await self._third_party(chosen, gone=True)
 
     async def notification(self, user: ServedUser | None = None, within: float | None = None) -> Any:
@@ -242,7 +245,7 @@ class Lab:
             finally:
                 waiting.cancel()
             if session is None:
-                await self._suspect(None)
+                await self._suspect(None, chosen)
                 raise Inconclusive("iut", f"no INVITE from the IUT within {self._push_limit:g} s of the registration")
             return session
         await self.register(chosen)
@@ -347,25 +350,34 @@ class Lab:
             return octets
         return (octets * (LARGE_CONTENT // len(octets) + 1))[:LARGE_CONTENT]
 
-    def _registered(self, status: int) -> None:
+    async def _registered(self, user: ServedUser, status: int) -> None:
         if not 200 <= status < 300:
+            await self._suspect_core(status, user)
             raise Inconclusive("environment", f"the core answered {status} to a REGISTER")
 
     async def _third_party(self, user: ServedUser, *, gone: bool) -> None:
         call = self._bench.lab_call("third-party", user=user.uri, gone=gone)
         reply = await self._limited(call, "third-party REGISTER")
         if reply["status"] in (None, 408, 503):
-            await self._suspect(reply["status"])
+            await self._suspect(reply["status"], user)
         if reply["status"] is None:
             raise Inconclusive("environment", f"the core sent no third-party REGISTER for {user.uri}")
 
-    async def _suspect(self, status: int | None) -> None:
-        """The IUT did not answer: if it answers nothing at all any more, the case ends here.
+    async def _suspect(self, status: int | None, user: ServedUser | None = None) -> None:
+        """Nobody answered: if the outside core or the IUT answers nothing at all any more, the case ends here.
 
-        :raises Inconclusive: it is silent (blame iut).
+        :raises Inconclusive: one of them is silent (blame environment or iut).
         """
-        if status in (None, 408, 500, 503) and not await self._bench.alive():
+        await self._suspect_core(status, user)
+        if status in _SILENCE and not await self._bench.alive():
             raise Inconclusive("iut", "the IUT does not answer any more")
+
+    async def _suspect_core(self, status: int | None, user: ServedUser | None) -> None:
+        chosen = user or self._default
+        if status not in _SILENCE or chosen is None or not self.profile.core.outside.used:
+            return
+        if not await self._bench.core_alive(self._access(chosen)):
+            raise Inconclusive("environment", "the outside core does not answer any more")
 
     async def _limited(self, step: Coroutine[Any, Any, T], what: str) -> T:
         """Bound a step by the longest SIP transaction and a half.

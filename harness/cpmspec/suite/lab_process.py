@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import json
 import os
-import secrets
 import signal
 import ssl
 import sys
@@ -25,10 +24,10 @@ from cpmspec.actors.message_store import MessageStore
 from cpmspec.actors.policy import Policy
 from cpmspec.evidence.trace import Frame
 from cpmspec.net.pulse import Pulse
-from cpmspec.net.sip import Hop, SipEndpoint, SipError
+from cpmspec.net.sip import Hop
+from cpmspec.net.sip_ping import answers_options
 from cpmspec.suite.control import ControlServer, Line, Peer, frame_to_json
 from cpmspec.suite.ownership import Ownership, SipMessage
-from cpmspec.wire.sip import build_request
 
 Reply = Mapping[str, Any] | None
 
@@ -200,26 +199,10 @@ class LabServer:
     async def _answers_options(self, within: float) -> bool:
         """Whether the IUT answers an OPTIONS with anything at all (RFC 3261 11)."""
         key, address = next(iter(self.core.iut.items()))
-        transport = key.rstrip("6")
-        hop = Hop(transport, *address)
-        endpoint = SipEndpoint(client_ssl=_contexts(self._config["core"])[1], t1=self._config["t1"])
-        try:
-            if transport == "udp":
-                await endpoint.listen("udp", "::" if key.endswith("6") else self._config["core"]["host"], 0)
-            host = f"[{address[0]}]" if ":" in address[0] else address[0]
-            me = f"sip:ping@{self._config['domain']}"
-            ask = build_request(
-                "OPTIONS", f"sip:{host}:{address[1]};transport={transport}",
-                [("Max-Forwards", "70"), ("From", f"<{me}>;tag={secrets.token_hex(6)}"), ("To", f"<sip:{host}>"),
-                 ("Call-ID", secrets.token_hex(12)), ("CSeq", "1 OPTIONS")],
-            )  # fmt: skip
-            await asyncio.wait_for(endpoint.request(ask, hop), within)
-        except (TimeoutError, SipError, OSError):
-            return False
-        else:
-            return True
-        finally:
-            await endpoint.close()
+        return await answers_options(
+            Hop(key.rstrip("6"), *address), domain=self._config["domain"], host=self._config["core"]["host"],
+            t1=self._config["t1"], within=within, client_ssl=_contexts(self._config["core"])[1],
+        )  # fmt: skip
 
     def _leave(self, peer: Peer) -> None:
         for case in [case for case, owner in self._peers.items() if owner is peer]:

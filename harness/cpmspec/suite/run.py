@@ -158,7 +158,8 @@ class Run:
         line = _read_line(self._lab.stdout, LAB_READY_WITHIN)
         answer: dict[str, Any] = json.loads(line) if line else {"error": self._lab_said()}
         if "error" in answer:
-            raise RunError(f"the suite's own core and store cannot start: {answer['error']}")
+            own = "the suite's own core, or the relays before an outside core and store,"
+            raise RunError(f"{own} cannot start: {answer['error']}")
         ready: dict[str, Any] = answer["ready"]
         self._control = ControlLine((ready["control"][0], ready["control"][1]), config["token"])
         self._token = config["token"]
@@ -251,7 +252,7 @@ class Run:
         """What to do when the outside core or store ends without being asked to: nothing can be decided any more."""
 
         def exited(status: int) -> None:
-            reason = f"the outside {what} {_how(status)} in mid-run"
+            reason = f"the outside {what} {_how(status)} in mid-run; see {what}.log"
             self.troubles.append(reason)
             if self._control is not None:
                 with contextlib.suppress(ControlError):
@@ -293,7 +294,10 @@ class Run:
         self.stop()
         if self.log is None or self.log.footed:
             return
-        self._write_unowned(self.log)
+        try:
+            self._write_unowned(self.log)
+        except OSError as error:
+            self.troubles.append(f"{self.out}: cannot write what belongs to no case: {error.strerror}")
         self.conclusion = conclude(
             self.lines.values(), self.catalogue, self.profile.flags, partial=self.options.selection is not None,
             interrupted=self.interrupted, harness_error=bool(self.troubles),

@@ -236,6 +236,7 @@ class OutsideCore(Section):
     udp6, tcp6, tls6.
     """
 
+    name: str = Field("", description="What it is, for the report.")
     command: tuple[CoreArgument, ...] = Field(
         (),
         description="Command that starts it, after the IUT; without it the core runs already. Placeholders: "
@@ -394,6 +395,7 @@ class OutsideStore(Section):
     encrypted cannot be read.
     """
 
+    name: str = Field("", description="What it is, for the report.")
     command: tuple[StoreArgument, ...] = Field(
         (),
         description="Command that starts it; without it the server runs already. Placeholders: "
