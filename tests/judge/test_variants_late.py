@@ -5,22 +5,32 @@ from __future__ import annotations
 from dataclasses import replace
 
 from cpmspec.judge.verdict import Blame, Verdict
-from scene import ALICE, Scene, delivered
+from scene import ALICE, Scene, Sent, Session, delivered
 
 QUIET = replace(ALICE, history=False)
 SECOND = 1_000_000
 
 
-def unanswered(wait: float) -> Scene:
-    """A BYE so long after a SEND without an answer; the response timer has 30 s."""
+def opened(**options: bool) -> tuple[Scene, Session, Sent]:
+    """A session with one waiting message."""
     scene = Scene(QUIET)
     message = scene.defer("pager", QUIET)
     scene.wait(5)
     scene.register(QUIET)
-    session = scene.session(QUIET)
+    return scene, scene.session(QUIET, **options), message
+
+
+def sent(session: Session, message: Sent) -> str:
+    """The message in one SEND without an answer; its transaction identifier."""
     wrapped = session.wrap(message)
     octets = wrapped.render()
-    session.chunk(wrapped.content_type, "idy0", octets, 1, len(octets), "$", None)
+    return session.chunk(wrapped.content_type, "idy0", octets, 1, len(octets), "$", None)
+
+
+def unanswered(wait: float) -> Scene:
+    """A BYE so long after a SEND without an answer; the response timer has 30 s."""
+    scene, session, message = opened()
+    sent(session, message)
     scene.wait(wait)
     session.bye()
     return scene
@@ -48,11 +58,7 @@ def test_where_lateness_alone_excuses_the_iut_nothing_is_decided() -> None:
 
 
 def test_a_bye_read_late_is_not_late() -> None:
-    scene = Scene(QUIET)
-    message = scene.defer("pager", QUIET)
-    scene.wait(5)
-    scene.register(QUIET)
-    session = scene.session(QUIET)
+    scene, session, message = opened()
     session.send(session.wrap(message))
     scene.wait(6)
     session.bye()
@@ -76,11 +82,7 @@ def test_a_record_read_late_is_not_late() -> None:
 
 
 def test_a_2xx_read_late_was_not_overtaken() -> None:
-    scene = Scene(QUIET)
-    message = scene.defer("pager", QUIET)
-    scene.wait(5)
-    scene.register(QUIET)
-    session = scene.session(QUIET, answered=False)
+    scene, session, message = opened(answered=False)
     session.send(session.wrap(message))
     scene.wait(4)
     session.answer()
@@ -92,14 +94,8 @@ def test_a_2xx_read_late_was_not_overtaken() -> None:
 
 def test_an_answer_near_the_end_of_the_timer_decides_nothing() -> None:
     """The chunk was read late, so the IUT's timer may have run out before our 200: it need not count as delivered."""
-    scene = Scene(QUIET)
-    message = scene.defer("pager", QUIET)
-    scene.wait(5)
-    scene.register(QUIET)
-    session = scene.session(QUIET)
-    wrapped = session.wrap(message)
-    octets = wrapped.render()
-    tid = session.chunk(wrapped.content_type, "idy0", octets, 1, len(octets), "$", None)
+    scene, session, message = opened()
+    tid = sent(session, message)
     scene.wait(26)
     session.reply(tid)
     session.bye()
