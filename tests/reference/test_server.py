@@ -56,7 +56,7 @@ async def test_message_waits_is_announced_delivered_and_gone(start: Any) -> None
     parts = parse_multipart(content_type, body)
     assert not parts.violations
     assert [part.content_type.full for part in parts.parts] == ["message/sipfrag", "text/plain"]
-    stored = parse_section(parts.parts[0].body).headers
+    stored = parse_section(parts.parts[0].body, 0, Header).headers
     assert (stored.get("Subject"), stored.get("Conversation-ID")) == ("one", "c1")
     assert parts.parts[1].body == b"hello \x00\xff"
 

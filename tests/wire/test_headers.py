@@ -50,7 +50,7 @@ def test_compact_forms_equal_long_ones(short: str, long: str) -> None:
     ],
 )
 def test_legal_forms_of_a_header(octets: bytes, value: str) -> None:
-    section = parse_section(octets)
+    section = parse_section(octets, 0, Header)
     assert section.headers.get("Subject") == value
     assert section.defects == ()
     assert section.end == len(octets)
@@ -77,7 +77,7 @@ def test_faults_of_a_section(octets: bytes, fault: Fault, offset: int) -> None:
 
 
 def test_a_line_without_colon_is_kept_whole() -> None:
-    section = parse_section(b"no colon here\r\nA: b\r\n\r\n")
+    section = parse_section(b"no colon here\r\nA: b\r\n\r\n", 0, Header)
     assert section.headers[0] == Header("", "no colon here", b"no colon here\r\n")
     assert section.headers.get("a") == "b"
 
@@ -114,3 +114,12 @@ def test_changes_leave_the_original_and_the_order() -> None:
     assert [h.value for h in headers.replaced("Date", "d")] == ["1", "x", "2", "y", "d"]
     assert len(headers) == 4
     assert headers[1:3].octets() == b"To: x\r\nv: 2\r\n"
+
+
+def test_compact_forms_are_sips_alone() -> None:
+    """RFC 3261 7.3.3 gives them; RFC 4975 and RFC 2045 know none."""
+    section = b"c: text/plain\r\nContent-Type: text/html\r\n\r\n"
+    plain, sip = parse_section(section).headers, parse_section(section, 0, Header).headers
+    assert plain.get_all("Content-Type") == ("text/html",)
+    assert sip.get_all("Content-Type") == ("text/plain", "text/html")
+    assert plain.octets() == sip.octets()

@@ -33,7 +33,7 @@ _CPIM_HEAD = 16_384  # octets: a CPIM header section beyond this is not looked a
 
 def sip_headers(message: DeferredMessage) -> Headers:
     """All headers of the MESSAGE or INVITE, as they came."""
-    return parse_section(message.sip_headers).headers
+    return parse_section(message.sip_headers, 0, Header).headers
 
 
 def msrp_headers(message: DeferredMessage) -> Headers:

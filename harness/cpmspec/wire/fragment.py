@@ -37,7 +37,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from cpmspec.wire.headers import Headers, decode, encode
+from cpmspec.wire.headers import Header, Headers, PlainHeader, decode, encode
 from cpmspec.wire.mime import MediaType, section_violations
 from cpmspec.wire.msrp_head import END_LINE, IDENT, START_LINE, ByteRange
 from cpmspec.wire.section import parse_section
@@ -127,7 +127,7 @@ def parse_fragment(media_type: str, octets: bytes) -> Fragment:
     if start_line is not None or kind == "sip":
         wrong.extend(_start_violations(kind, start_line, octets[:at]))
     end = _end_of_content(octets, start_line) if kind == "msrpfrag" else len(octets)
-    section = parse_section(octets[:end], at)
+    section = parse_section(octets[:end], at, PlainHeader if kind == "msrpfrag" else Header)
     headers, blank = section.headers, bool(section.separator)
     wrong.extend(section_violations(section, rules["line"]))
     if end == len(octets) and not blank and not octets.endswith(b"\n") and len(octets) > at:

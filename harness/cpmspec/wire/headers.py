@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import overload
 
+from typing_extensions import override
+
 CODEC = "utf-8"
 ERRORS = "surrogateescape"
 
@@ -67,8 +69,20 @@ class Header:
         return canonical(self.name)
 
 
+class PlainHeader(Header):
+    """A header of MSRP, MIME or CPIM: compact forms are SIP's alone (RFC 3261 7.3.3), so that ``c`` is just ``c``."""
+
+    __slots__ = ()
+
+    @property
+    @override
+    def key(self) -> str:
+        """The name in lower case."""
+        return self.name.strip().lower()
+
+
 class Headers(Sequence[Header]):
-    """An immutable, ordered header section; names compare without case and compact forms equal long ones."""
+    """An immutable, ordered header section; names compare without case, and SIP's compact forms equal long ones."""
 
     __slots__ = ("_items",)
 

@@ -38,7 +38,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from cpmspec.wire.headers import Header, Headers, decode
+from cpmspec.wire.headers import Header, Headers, PlainHeader, decode
 from cpmspec.wire.violation import Violation
 
 MAX_SHORT_CHUNK: Final = 2048  #: octets: longer chunks must be interruptible (RFC 4975 7.1.1)
@@ -220,10 +220,10 @@ def _parse_header(line: bytes, offset: int) -> tuple[Header, list[Violation]]:
     found = _HEADER.fullmatch(line)
     if found is None:
         before, colon, after = decode(line.rstrip(b"\r\n")).partition(":")
-        header = Header(before.strip(), after.strip(), line) if colon else Header("", before, line)
+        header = PlainHeader(before.strip(), after.strip(), line) if colon else PlainHeader("", before, line)
         return header, [Violation("MSR-4975-9-03", offset, repr(line[:80]), "Name: value CRLF")]
     name, space, value, end = found.groups()
-    header, wrong = Header(decode(name), decode(value).strip(" \t"), line), []
+    header, wrong = PlainHeader(decode(name), decode(value).strip(" \t"), line), []
     if not space or end != b"\r\n" or _CONTROL.search(value):
         wrong.append(
             Violation("MSR-4975-9-03", offset, repr(line[:80]), "one space after the colon, no control character, CRLF")

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from cpmspec.wire.headers import Header, Headers, decode
+from cpmspec.wire.headers import Header, Headers, PlainHeader, decode
 
 # RFC 3261 25.1: token = 1*(alphanum / "-" / "." / "!" / "%" / "*" / "_" / "+" / "`" / "'" / "~" )
 TOKEN = re.compile(r"[A-Za-z0-9.!%*_+`'~-]+")
@@ -48,8 +48,11 @@ class Section:
 
 # message-header = field-name HCOLON field-value CRLF ; HCOLON = *( SP / HTAB ) ":" SWS
 # LWS = [*WSP CRLF] 1*WSP: a line that begins with white space continues the one before
-def parse_section(octets: bytes, start: int = 0) -> Section:
-    """Read header lines from ``start`` up to and including the empty line, or to the end of the input."""
+def parse_section(octets: bytes, start: int = 0, kind: type[Header] = PlainHeader) -> Section:
+    """Read header lines from ``start`` up to and including the empty line, or to the end of the input.
+
+    ``kind`` is :class:`Header` where compact forms have a meaning: in SIP.
+    """
     items: list[Header] = []
     defects: list[Defect] = []
     separator, position = b"", start
@@ -64,12 +67,12 @@ def parse_section(octets: bytes, start: int = 0) -> Section:
             break
         if content[0] not in b" \t" or not group:
             if group:
-                items.append(_header(group, group_at, defects))
+                items.append(_header(group, group_at, defects, kind))
             group, group_at = [], position
         group.append(line)
         position += len(line)
     if group:
-        items.append(_header(group, group_at, defects))
+        items.append(_header(group, group_at, defects, kind))
     if not separator:
         defects.append(Defect(Fault.UNTERMINATED, position, "the end of the octets"))
     return Section(Headers(items), separator, position, tuple(defects))
@@ -95,7 +98,7 @@ def line_defects(line: bytes, content: bytes, position: int) -> list[Defect]:
     return defects
 
 
-def _header(lines: list[bytes], offset: int, defects: list[Defect]) -> Header:
+def _header(lines: list[bytes], offset: int, defects: list[Defect], kind: type[Header]) -> Header:
     """One header of its first line and its continuations; each fold reads as one space (RFC 3261 7.3.1)."""
     raw = b"".join(lines)
     if len(lines) == 1:
@@ -105,11 +108,11 @@ def _header(lines: list[bytes], offset: int, defects: list[Defect]) -> Header:
     name, colon, value = text.partition(":")
     if not colon:
         defects.append(Defect(Fault.NO_COLON, offset, shown(text)))
-        return Header("", text.strip(" \t"), raw)
+        return kind("", text.strip(" \t"), raw)
     name = name.rstrip(" \t")
     if TOKEN.fullmatch(name) is None:
         defects.append(Defect(Fault.NAME, offset, shown(name)))
-    return Header(name, value.strip(" \t"), raw)
+    return kind(name, value.strip(" \t"), raw)
 
 
 def shown(text: str, limit: int = 60) -> str:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from cpmspec.wire.headers import Headers, decode
+from cpmspec.wire.headers import Header, Headers, decode
 from cpmspec.wire.section import TOKEN, Defect, Fault, Section, line_defects, next_line, parse_section, shown
 from cpmspec.wire.sip_message import (
     REASONS,
@@ -221,7 +221,7 @@ def _read_head(octets: bytes) -> _Head | SipUnreadable:
     if read is None:
         expected = "a request line or a status line"
         return SipUnreadable(octets, (*violations, _violation("7.1-01", at, shown(decode(content)), expected)))
-    section = parse_section(octets, at + len(line))
+    section = parse_section(octets, at + len(line), Header)
     violations += [_of_defect(defect) for defect in section.defects]
     violations += _header_rules(read, section.headers, at + len(line))
     return _Head(octets[: at + len(line)], read, section, tuple(violations))

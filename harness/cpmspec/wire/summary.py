@@ -77,7 +77,7 @@ def parse_summary(octets: bytes) -> Summary:
     messages: list[Headers] = []
     position = section.end
     while position < len(octets) and len(messages) < MAX_MESSAGES:
-        block = parse_section(octets, position)
+        block = parse_section(octets, position, Header)
         violations += _defects(block.defects, octets)
         if block.headers:
             messages.append(block.headers)
