@@ -420,6 +420,12 @@ async def test_parts_replace_parts_and_see_the_octets(start: Any) -> None:
     assert seen == {"isc", "msrp"}
 
 
+def unknown(uri: str) -> str:
+    """The URI with a session-id that nobody has given out."""
+    head, _, tail = uri.rpartition("/")
+    return f"{head}/{'1' if tail.startswith('0') else '0'}{tail[1:]}"
+
+
 async def test_msrp_requests_without_a_session_get_481_and_a_second_connection_506(start: Any) -> None:
     core = await start()
     await core.defer()
@@ -430,8 +436,7 @@ async def test_msrp_requests_without_a_session_get_481_and_a_second_connection_5
     second.bind()
     assert (await second.frame()).head.status == 506
     lost = core.peer()
-    head, _, tail = peer.peer[0].rpartition("/")
-    await lost.connect((f"{head}/0{tail[1:]}",))
+    await lost.connect((unknown(peer.peer[0]),))
     lost.bind()
     assert (await lost.frame()).head.status == 481
 
@@ -442,8 +447,7 @@ async def test_an_msrp_request_that_no_response_can_repeat_is_not_answered_and_h
     _, peer, _ = await core.retrieve(status=lambda frame: None)
     await peer.message()
     stranger = core.peer()
-    head, _, tail = peer.peer[0].rpartition("/")
-    await stranger.connect((f"{head}/0{tail[1:]}",))
+    await stranger.connect((unknown(peer.peer[0]),))
     for one, status in ((peer, 200), (stranger, 481)):
         paths = f"To-Path: {one.peer[0]}\r\nFrom-Path: {one.uri}\r\n"
         one.connection.write(f"MSRP abc SEND\r\n{paths}Message-ID: m1aa\r\n-------abc$\r\n".encode())
