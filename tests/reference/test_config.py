@@ -66,6 +66,11 @@ def test_what_does_not_fit_together_is_named(tmp_path: Path, text: str, key: str
     assert found.startswith(f"{key}: found ")
 
 
+def test_what_is_missing_is_told_in_words(tmp_path: Path) -> None:
+    (found,) = mistakes(tmp_path / "pf.toml", "[sip]\ntls_port = 0")
+    assert found.startswith("sip.tls_cert: found nothing, expected a certificate file")
+
+
 def test_a_wrong_option_is_told_as_such(tmp_path: Path) -> None:
     (found,) = mistakes(tmp_path / "pf.toml", "", sip__port=70000)
     assert found == "command line: sip.port: found 70000, expected less than or equal to 65535"

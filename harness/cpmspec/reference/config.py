@@ -154,7 +154,7 @@ def load_config(path: Path | None = None, overrides: Mapping[str, Any] | None = 
     except ValidationError as error:
         raise ConfigError([_explain(source, given, dict(one)) for one in error.errors()]) from None
     mistakes = [
-        f"{_source(source, given, key)}: {key}: found {found!r}, expected {expected}"
+        f"{_source(source, given, key)}: {key}: found {_shown(found)}, expected {expected}"
         for key, found, expected in _inconsistencies(config)
     ]
     if mistakes:
@@ -194,7 +194,7 @@ def _explain(source: str, given: Mapping[str, Any], error: dict[str, Any]) -> st
     expected = str(error["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
     if error["type"] == "missing":
         return f"{source}: {key}: found nothing, expected a value"
-    return f"{_source(source, given, key)}: {key}: found {error['input']!r}, expected {expected}"
+    return f"{_source(source, given, key)}: {key}: found {_shown(error['input'])}, expected {expected}"
 
 
 def _known(location: Iterable[str | int]) -> list[str]:
@@ -224,6 +224,11 @@ def _inconsistencies(config: Config) -> Iterable[tuple[str, Any, str]]:
         config.history.account.format(user="u", domain="d", uri="x")
     except (LookupError, ValueError):
         yield "history.account", config.history.account, "a pattern of {user}, {domain} and {uri}"
+
+
+def _shown(found: object) -> str:
+    """What was found, for whoever wrote the file: TOML knows no None."""
+    return "nothing" if found is None else repr(found)
 
 
 def _bad_hosts(config: Config) -> Iterable[tuple[str, Any, str]]:
