@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -65,7 +66,7 @@ class DeliverySession(SipSession):
         return self.over.is_set() or self.msrp.lost.is_set() or self.msrp.stopped.is_set()
 
 
-class Establishment(Encapsulation):
+class Establishment(Encapsulation, ABC):
     """Sets up sessions and hands them to :meth:`run`."""
 
     def __init__(self, pf: Pf) -> None:
@@ -74,9 +75,9 @@ class Establishment(Encapsulation):
         self.holds: dict[str, Hold] = {}
         self._calls: set[Call] = set()
 
+    @abstractmethod
     async def run(self, session: DeliverySession, *, active: bool) -> None:
         """What is done in a session; ``active``: the PF makes the MSRP connection."""
-        raise NotImplementedError
 
     # -- pull -----------------------------------------------------------------------------------------------------
 

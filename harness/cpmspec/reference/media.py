@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from cpmspec.net.msrp import MsrpConnection, MsrpListener, connect_msrp, listen_msrp
@@ -28,7 +29,7 @@ BIND_WITHIN = 30.0
 """Seconds that a connection may stay without a request that binds it to a session (RFC 4976 6.1 has the same)."""
 
 
-class MsrpSession:
+class MsrpSession(ABC):
     """One MSRP session: our URI, the peer's path, and the connection that binds it.
 
     Subclasses take the frames of the session. ``bound`` is set with the first request of the peer (or our connection
@@ -79,17 +80,17 @@ class MsrpSession:
         if self.connection is not None and self.connection.is_open:
             self.connection.write(octets)
 
+    @abstractmethod
     def on_begin(self, head: MsrpHead) -> None:
         """A frame for the session begins."""
-        raise NotImplementedError
 
+    @abstractmethod
     def on_data(self, octets: bytes) -> None:
         """Octets of its body."""
-        raise NotImplementedError
 
+    @abstractmethod
     def on_end(self, flag: str) -> None:
         """The frame is complete."""
-        raise NotImplementedError
 
     def on_lost(self) -> None:
         """The connection is gone."""
