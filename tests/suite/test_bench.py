@@ -186,6 +186,29 @@ def test_what_had_passed_before_the_iut_ended_stays_passed(make_bench: MakeBench
     assert first.line("final", "main")["iut_gone"]
 
 
+@pytest.mark.parametrize(("earlier_us", "blame"), [(0, "iut"), (6_000_000, "preamble")])
+def test_a_preamble_that_the_iut_refused_while_it_ended_is_its_doing(
+    make_bench: MakeBench, fake_lab: Any, earlier_us: int, blame: str
+) -> None:
+    bench = make_bench(by_context)
+
+    async def refused(lab: Any) -> None:
+        lab.run.record(data())
+        raise Inconclusive("preamble", "a pager message was not deferred: 503")
+
+    async def during(lab: Any) -> None:
+        fake_lab.push("iut-gone", time_us=now_us(), reason="gone")
+        await asyncio.Event().wait()
+
+    entry = run(bench, refused)
+    assert entry.run.blame == "preamble"
+    entry.run.ended_us -= earlier_us
+    run(bench, during, "TP_CPM_PF_DLV_V_002")
+    first, _ = bench.close()
+    assert first.blame == blame
+    assert (first.aborted or "").endswith("; the IUT was gone soon after") == (blame == "iut")
+
+
 def test_a_case_that_heard_nothing_asks_whether_the_iut_lives(make_bench: MakeBench, fake_lab: Any) -> None:
     fake_lab.answers["ping"] = {"alive": False}
     bench = make_bench(by_context)

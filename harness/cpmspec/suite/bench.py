@@ -385,7 +385,7 @@ class Bench:
         entry.closed = True
         entry.run.closed_us = now_us()
         if self._gone is not None:  # the case itself had ended: what it saw stays as it is
-            entry.run.iut_gone_us = self._gone["time_us"]
+            entry.run.iut_vanished(self._gone["time_us"])
         await self._judged(entry)
         if entry.lab is not None:
             await entry.lab.close()

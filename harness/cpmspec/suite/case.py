@@ -15,6 +15,8 @@ from cpmspec.sut.profile import Profile
 
 #: under this name a mistake of the harness itself stands among the findings
 HARNESS = "HARNESS"
+#: microseconds: an IUT that is told to stop refuses what is new while it finishes the rest
+ENDING_US = 5_000_000
 
 
 class Inconclusive(Exception):
@@ -60,6 +62,12 @@ class CaseRun:
         """Remember why the case did not reach its end; the first reason stays."""
         if self.aborted is None:
             self.aborted, self.blame = reason, blame
+
+    def iut_vanished(self, us: int) -> None:
+        """The IUT was gone at ``us``: what it refused in the moments before, it refused because it was ending."""
+        self.iut_gone_us = us
+        if self.blame == "preamble" and self.ended_us > us - ENDING_US:
+            self.aborted, self.blame = f"{self.aborted}; the IUT was gone soon after", "iut"
 
     def heard(self, since_us: int = 0) -> bool:
         """Whether the IUT sent anything in this case, or in its closing."""
