@@ -10,7 +10,8 @@ A file holds ``[[case]]`` tables::
     facts = { method = "INVITE" }           # what else a test of that codec compares; optional
 
 Each line of ``octets`` ends with CRLF; a backslash at the end of a line takes that away. Within a line, ``\\\\``,
-``\\r``, ``\\n``, ``\\t``, ``\\0``, ``\\xNN`` stand for octets and ``\\{text*N}`` for N times the text; all else is UTF-8.
+``\\r``, ``\\n``, ``\\t``, ``\\0`` and ``\\xNN`` stand for octets, ``\\{text*N}`` for N times the text; all else is
+UTF-8.
 """
 
 from __future__ import annotations
