@@ -4,83 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from itertools import pairwise
 from random import Random
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 
-from captures import capture, facts, names
+from captures import capture, names
 from cpmspec.evidence.reassembly import read_capture
 from cpmspec.wire.cpim import parse_cpim
 from cpmspec.wire.headers import Headers
-from cpmspec.wire.imap import ImapCommandStream, ImapResponseStream
-from cpmspec.wire.msrp import (
-    FrameData,
-    MsrpEvent,
-    MsrpFrame,
-    MsrpFrameStream,
-    MsrpStream,
-    build_request,
-    build_response,
-    parse_frame,
-)
+from cpmspec.wire.msrp import MsrpFrame, MsrpFrameStream, build_request, build_response, parse_frame
 from cpmspec.wire.sdp import build_msrp_sdp, parse_sdp
 from cpmspec.wire.sip import SipRequest, SipStream, parse_message
-from dissect_imap import PORT
 from dissect_msrp import Spoken, spoken
 from dissect_sip import SDP, said
+from splits import STREAMS, cut, read, reader_of, runs
 
 CUTS = 3  # random ways of cutting each stream
-STREAMS = [(name, direction) for name in names() for direction in facts()[name]["direction"]]
 MSRP = [(name, direction) for name, direction in STREAMS if name in names("msrp")]
 OTHERS = [place for place in STREAMS if place not in MSRP]
-
-
-class Reader(Protocol):
-    """What all our incremental readers have in common."""
-
-    def feed(self, octets: bytes) -> Sequence[Any]: ...
-
-
-@cache
-def runs(name: str, direction: str) -> list[bytes]:
-    """Every unbroken stretch of octets of a direction; datagrams are joined, for they tell their lengths too."""
-    held = read_capture(capture(name))
-    datagrams = [one.octets for one in held.datagrams if f"{one.source.port}>{one.destination.port}" == direction]
-    streams = [one for one in held.streams if f"{one.source.port}>{one.destination.port}" == direction]
-    return [*([b"".join(datagrams)] if datagrams else []), *(run.octets for one in streams for run in one.runs)]
-
-
-def reader_of(name: str, direction: str) -> type[Reader]:
-    if name in names("msrp"):
-        return MsrpStream
-    if name in names("sip"):
-        return SipStream
-    return ImapCommandStream if direction.endswith(f">{PORT}") else ImapResponseStream
-
-
-def read(reader: type[Reader], pieces: Sequence[bytes]) -> list[Any]:
-    """What a reader gives for octets in these pieces, adjacent body octets joined, and what it keeps at the end."""
-    stream = reader()
-    events = [event for piece in pieces for event in stream.feed(piece)]
-    if isinstance(stream, MsrpStream):
-        return merged([*events, *stream.close()])
-    return [*events, stream.pending]  # type: ignore[attr-defined]  # the two others have it
-
-
-def merged(events: Sequence[MsrpEvent]) -> list[MsrpEvent]:
-    joined: list[MsrpEvent] = []
-    for event in events:
-        if isinstance(event, FrameData) and joined and isinstance(joined[-1], FrameData):
-            joined[-1] = FrameData(joined[-1].octets + event.octets)
-        else:
-            joined.append(event)
-    return joined
-
-
-def cut(octets: bytes, places: Sequence[int]) -> list[bytes]:
-    return [octets[first:last] for first, last in pairwise([0, *sorted(places), len(octets)])]
 
 
 @pytest.mark.parametrize(("name", "direction"), STREAMS)

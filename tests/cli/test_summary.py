@@ -33,6 +33,22 @@ def test_table_by_requirement(tmp_path: Path, lines: SimpleNamespace, capsys: py
     ]
 
 
+def test_rules_of_rfcs_that_were_kept_share_a_row(
+    tmp_path: Path, lines: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept, kept_too, broken, silent = "MSR-4975-7.1-21", "MSR-4975-7.1.1-26", "MSR-4975-7.1-22", "MSR-4975-7.3-21"
+    cases = [lines.case("TP_A", "pass", kept), lines.case("TP_B", "pass", kept_too), lines.case("TP_C", "fail", broken)]
+    requirements = {"DLV-3.1": "pass", kept: "pass", silent: "none", broken: "fail", kept_too: "pass"}
+    footer = lines.footer("not conformant", 1, requirements=requirements)
+    rows = [line.split() for line in shown(capsys, tmp_path, lines.header(), *cases, footer).splitlines()[1:5]]
+    assert [row[0] for row in rows] == ["DLV-3.1", broken, "MSR-*", "MSR-*"]
+    assert [row[7:] for row in rows[2:]] == [
+        ["none", "0", "1", "rule", "of", "which", "nothing", "was", "seen"],
+        ["pass", "2", "2", "rules", "kept"],
+    ]
+    assert [row[6] for row in rows[2:]] == ["R", "DR"]
+
+
 def test_what_broke_names_frame_and_cases(
     tmp_path: Path, lines: SimpleNamespace, capsys: pytest.CaptureFixture[str]
 ) -> None:

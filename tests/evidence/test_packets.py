@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -60,3 +61,68 @@ def test_a_changed_octet_is_found() -> None:
     octets[-2] ^= 4
     with pytest.raises(PacketError, match="checksum"):
         parse(bytes(octets), verify=True)
+
+
+SEGMENT = Packet("tcp", Address("2001:db8::1", 7), Address("2001:db8::2", 8), b"abcdef", 9, 10, 16)
+DATAGRAM = Packet("udp", Address("127.0.0.1", 7), Address("127.0.0.2", 8), b"abc")
+
+
+@pytest.mark.parametrize("packet", [SEGMENT, DATAGRAM])
+def test_one_of_each_kind_is_built_and_parsed(packet: Packet) -> None:
+    assert parse(build(packet), verify=True) == packet
+
+
+@pytest.mark.parametrize(
+    ("packet", "told"),
+    [
+        (replace(SEGMENT, payload=b"x" * 65_516), "fits into one IPv6 packet"),
+        (replace(DATAGRAM, payload=b"x" * 65_528), "at most 65527 in a UDP datagram"),
+        (replace(DATAGRAM, payload=b"x" * 65_508), "fits into one IPv4 packet"),
+    ],
+)
+def test_what_is_too_long_is_refused(packet: Packet, told: str) -> None:
+    with pytest.raises(PacketError, match=told):
+        build(packet)
+
+
+def extended(kind: int, header: bytes) -> bytes:
+    """The segment behind an IPv6 extension header of that kind (RFC 8200 4)."""
+    whole = build(SEGMENT)
+    octets = bytearray(whole[:40] + header + whole[40:])
+    octets[4:6] = (len(octets) - 40).to_bytes(2, "big")
+    octets[6] = kind
+    return bytes(octets)
+
+
+@pytest.mark.parametrize("kind", [0, 43, 60])
+@pytest.mark.parametrize("size", [8, 16])
+def test_extension_headers_are_taken_off(kind: int, size: int) -> None:
+    assert parse(extended(kind, bytes([6, size // 8 - 1]) + bytes(size - 2)), verify=True) == SEGMENT
+
+
+@pytest.mark.parametrize(
+    ("octets", "link_type", "told"),
+    [
+        (extended(44, bytes([6]) + bytes(7)), 101, "found an IPv6 fragment"),
+        (extended(0, bytes([44]) + bytes(7)), 101, "found an IPv6 fragment"),
+        (extended(0, bytes([6]) + bytes(7))[:44], 101, "found IP protocol 0"),
+        (build(SEGMENT)[:39], 101, "found 39 octets, expected a whole IPv6 header"),
+        (build(DATAGRAM)[:19], 101, "expected a whole IPv4 header"),
+        (b"\x44" + build(DATAGRAM)[1:], 101, "found 31 octets and header length 16"),
+        (build(DATAGRAM)[:27], 101, "found 7 octets after the IP header, expected at least 8"),
+        (build(DATAGRAM), 7, "found link type 7"),
+        (b"\0" * 14, 1, "found 14 octets, expected an IP header after 14"),
+        (b"\x10" + build(DATAGRAM)[1:], 101, "found IP version 1"),
+        (b"", 101, "found 0 octets, expected an IP header after 0"),
+    ],
+)
+def test_what_is_no_such_packet_is_named(octets: bytes, link_type: int, told: str) -> None:
+    with pytest.raises(PacketError, match=told):
+        parse(octets, link_type)
+
+
+def test_a_cut_packet_is_read_unless_it_must_be_whole() -> None:
+    cut = build(DATAGRAM)[:-1]
+    assert parse(cut) == replace(DATAGRAM, payload=b"ab", missing=1)
+    with pytest.raises(PacketError, match="found 10 octets after the IP header, expected 11"):
+        parse(cut, verify=True)

@@ -237,3 +237,74 @@ def test_no_damage_raises_anything_else(data: st.DataObject) -> None:
         (folder / TRACE_NAME).write_bytes(octets)
         with suppress(EvidenceError):
             pcapng.read(folder)
+
+
+def section(length: int = 28) -> bytes:
+    """A section header block of any length."""
+    body = struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1)[: length - 12]
+    return struct.pack("<II", 0x0A0D0D0A, length) + body + struct.pack("<I", length)
+
+
+@pytest.mark.parametrize(
+    ("octets", "told"),
+    [
+        (b"", "found nothing, expected a pcapng section header"),
+        (b"\x0a\x0d\x0d\x0a" + bytes(24), "expected a pcapng section header"),
+        (section() + b"\x06\0\0\0", "expected a whole block"),
+        (section() + struct.pack("<III", 6, 12, 16), "a block whose two lengths differ, expected 12 twice"),
+        (section(16), r"found .*, expected a pcapng section header"),
+        (section() + struct.pack("<III", 6, 12, 12), "packet 1: found damaged fields, expected a packet"),
+    ],
+)
+def test_blocks_that_are_none_are_named(stored: Path, octets: bytes, told: str) -> None:
+    (stored / TRACE_NAME).write_bytes(octets)
+    with pytest.raises(EvidenceError, match=told):
+        pcapng.read(stored)
+
+
+def test_packets_are_counted(stored: Path) -> None:
+    assert pcapng.packet_count(stored / TRACE_NAME) == 7
+
+
+def changed(stored: Path, old: bytes, new: bytes) -> None:
+    path = stored / TRACE_NAME
+    whole = path.read_bytes()
+    assert len(old) == len(new)
+    assert old in whole
+    path.write_bytes(whole.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (b"context.json sha", b"content.json sha", "found comment 'content.json .*', expected the digest of context"),
+        (b"packets=7", b"packets=8", "found 7 packets, expected 8"),
+        (b"iut > client; connection=1", b"iut > clyent; connection=1", "packet 1: found comment"),
+    ],
+)
+def test_changed_comments_are_named(stored: Path, old: bytes, new: bytes, told: str) -> None:
+    changed(stored, old, new)
+    with pytest.raises(EvidenceError, match=told):
+        pcapng.read(stored)
+
+
+def test_a_handshake_without_its_answer_is_noticed(stored: Path) -> None:
+    path = stored / TRACE_NAME
+    whole = path.read_bytes()
+    at, length = block_offsets(whole)[1]
+    path.write_bytes((whole[:at] + whole[at + length :]).replace(b"packets=7", b"packets=6"))
+    with pytest.raises(EvidenceError, match=r"found TCP flags \[2, 16, 24\], expected a handshake"):
+        pcapng.read(stored)
+
+
+def test_another_resolution_of_time_is_noticed(stored: Path) -> None:
+    """Another program may have written the file anew, with nanoseconds (option if_tsresol of the interface)."""
+    octets = bytearray((stored / TRACE_NAME).read_bytes())
+    at = octets.index(struct.pack("<HH", 2, 3) + b"isc\0")  # option if_name of the first interface
+    assert octets[at : at + 8] == struct.pack("<HH", 2, 3) + b"isc\0"
+    octets[at : at + 8] = struct.pack("<HH", 9, 1) + b"\x09\0\0\0"
+    at = octets.index(struct.pack("<HH", 2, 4) + b"msrp")
+    octets[at : at + 8] = struct.pack("<HH", 9, 1) + b"\x09\0\0\0"
+    (stored / TRACE_NAME).write_bytes(octets)
+    with pytest.raises(EvidenceError, match="packet 1: found another time format, expected microseconds"):
+        pcapng.read(stored)

@@ -169,3 +169,21 @@ def test_no_capture_file(tmp_path: Path, octets: bytes) -> None:
         read_capture(file)
     with pytest.raises(EvidenceError, match=r"b\.pcap"):
         read_capture(tmp_path / "b.pcap")
+
+
+def test_a_segment_that_spans_what_is_there_fills_in_both_sides() -> None:
+    stream = stream_of([segment(100, flags=SYN), *data(101, (4, 6), (9, 12), (0, 26))])
+    assert [run.octets for run in stream.runs] == [TEXT]
+    assert [(piece.packet, piece.offset, len(piece.octets)) for piece in stream.runs[0].pieces] == [
+        (4, 0, 4), (2, 4, 2), (4, 6, 3), (3, 9, 3), (4, 12, 14),
+    ]  # fmt: skip
+    assert (stream.runs[0].offset, stream.runs[0].piece_at(25).packet, stream.conflict) == (0, 4, False)
+    with pytest.raises(KeyError):
+        stream.runs[0].piece_at(26)
+
+
+def test_a_keep_alive_probe_brings_no_octet() -> None:
+    """RFC 9293 3.8.4: it repeats the octet before the next one, which may be that of the SYN."""
+    stream = stream_of([segment(100, flags=SYN), segment(100, b"?"), *data(101, (0, 6))])
+    assert [run.octets for run in stream.runs] == [TEXT[:6]]
+    assert not stream.conflict

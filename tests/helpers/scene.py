@@ -9,14 +9,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from cpmspec.evidence.context import Context, ServedUser
 from cpmspec.evidence.trace import Address, Frame, Kind, Pco, Role, Trace
 from cpmspec.judge.catalogue import Catalogue, load
+from cpmspec.judge.checks.common import Check
+from cpmspec.judge.facts import Facts
 from cpmspec.judge.judge import judge
 from cpmspec.judge.verdict import Judgement, Verdict
+from scene_parts import Wrapped, header_lines, sdp
 
 ROOT = Path(__file__).parents[2]
 PSI = "sip:deferred@example.com"
@@ -45,6 +49,7 @@ IXIT: dict[str, Any] = {
 ALICE = ServedUser("sip:alice@example.com", history=True, establishment="pull", account="alice")
 
 
+@cache
 def catalogue() -> Catalogue:
     """The suite's own catalogue."""
     return load(ROOT / "fixtures" / "catalogue")
@@ -62,38 +67,6 @@ class Sent:
     headers: list[tuple[str, str]]
     send: list[tuple[str, str]] = field(default_factory=list)
     received_us: int = 0
-
-
-@dataclass
-class Wrapped:
-    """What the PF makes of a deferred message: everything that a test may bend before it is sent."""
-
-    content_type: str = "multipart/mixed;boundary=b0und"
-    date: str | None = None
-    sip_type: str = "message/sipfrag"
-    sip: list[tuple[str, str]] = field(default_factory=list)
-    msrp_type: str = "message/msrpfrag"
-    msrp: list[tuple[str, str]] = field(default_factory=list)
-    body_type: str = "text/plain"
-    body: bytes = b""
-    body_headers: list[str] = field(default_factory=list)
-    octets: bytes | None = None  #: instead of all that
-
-    def render(self) -> bytes:
-        """The octets of the multipart."""
-        if self.octets is not None:
-            return self.octets
-        date = [("Date", self.date)] if self.date else []
-        parts = [_lines([("Content-Type", self.sip_type), *date]) + b"\r\n" + _lines(self.sip)]
-        if self.msrp:
-            parts.append(_lines([("Content-Type", self.msrp_type)]) + b"\r\n" + _lines(self.msrp))
-        extra = "".join(f"{line}\r\n" for line in self.body_headers).encode()
-        parts.append(_lines([("Content-Type", self.body_type)]) + extra + b"\r\n" + self.body)
-        return b"".join(b"--b0und\r\n" + part + b"\r\n" for part in parts) + b"--b0und--\r\n"
-
-
-def _lines(pairs: Sequence[tuple[str, str]]) -> bytes:
-    return b"".join(f"{name}: {value}\r\n".encode() for name, value in pairs)
 
 
 class Scene:
@@ -136,6 +109,29 @@ class Scene:
         )
         self.frames.append(frame)
         return frame
+
+    def open(self, pco: Pco, sender: Role, connection: int) -> None:
+        """``sender`` opens a connection to, or from, the PF, a while before anything is said on it."""
+        peer = Role.CLIENT if pco is Pco.MSRP else Role.ORIGINATOR
+        receiver = peer if sender is Role.IUT else Role.IUT
+        self.put(pco, sender, receiver, b"", connection=connection, kind=Kind.OPEN)
+
+    def msrp(
+        self,
+        sender: Role,
+        receiver: Role,
+        start: str,
+        headers: Sequence[tuple[str, str]],
+        body: bytes | None = None,
+        flag: str = "$",
+        *,
+        connection: int,
+        pco: Pco = Pco.MSRP,
+    ) -> None:
+        """Write an MSRP message down; ``start`` is its start-line without ``MSRP``."""
+        head = header_lines(headers) if body is None else header_lines(headers) + b"\r\n" + body + b"\r\n"
+        octets = f"MSRP {start}\r\n".encode() + head + f"-------{start.split()[0]}{flag}\r\n".encode()
+        self.put(pco, sender, receiver, octets, connection=connection)
 
     def sip(
         self,
@@ -272,7 +268,10 @@ class Scene:
             [*extra, ("Contact", "<sip:bob@127.0.0.1>"), ("Content-Type", "application/sdp")],
             sdp(own),
         )
-        self.response(Role.IUT, Role.CORE, 200, copied, [("Content-Type", "application/sdp")], sdp(path))
+        answer = [("Contact", "<sip:pf>"), ("Content-Type", "application/sdp")]
+        self.response(Role.IUT, Role.CORE, 200, copied, answer, sdp(path))
+        to = f"<{sent.user.uri}>;tag=t"
+        self.request(Role.CORE, Role.IUT, "ACK", "sip:pf", "sip:bob@example.com", to, sent.call_id)
         sent.send = [("Message-ID", f"msrpid{number}"), ("Success-Report", "yes"), ("Content-Type", sent.content_type)]
         connection = self.connection(f"mo-{number}")
         head = f"MSRP tid{number} SEND\r\nTo-Path: {path}\r\nFrom-Path: {own}\r\nMessage-ID: msrpid{number}\r\n"
@@ -280,8 +279,12 @@ class Scene:
         head += f"Content-Type: {sent.content_type}\r\n\r\n"
         octets = head.encode() + sent.content + f"\r\n-------tid{number}$\r\n".encode()
         self.put(Pco.MO, Role.ORIGINATOR, Role.IUT, octets, connection=connection)
-        answer = f"MSRP tid{number} 200 OK\r\nTo-Path: {own}\r\nFrom-Path: {path}\r\n-------tid{number}$\r\n"
-        self.put(Pco.MO, Role.IUT, Role.ORIGINATOR, answer.encode(), connection=connection)
+        taken = f"MSRP tid{number} 200 OK\r\nTo-Path: {own}\r\nFrom-Path: {path}\r\n-------tid{number}$\r\n"
+        self.put(Pco.MO, Role.IUT, Role.ORIGINATOR, taken.encode(), connection=connection)
+        size = len(sent.content)
+        done = f"MSRP rep{number} REPORT\r\nTo-Path: {own}\r\nFrom-Path: {path}\r\nMessage-ID: msrpid{number}\r\n"
+        done += f"Byte-Range: 1-{size}/{size}\r\nStatus: 000 200 OK\r\n-------rep{number}$\r\n"
+        self.put(Pco.MO, Role.IUT, Role.ORIGINATOR, done.encode(), connection=connection)
 
     def connection(self, name: str) -> int:
         """The number of a connection."""
@@ -307,7 +310,8 @@ class Scene:
         self.response(Role.CORE, Role.IUT, 200, copied)
 
     def session(self, user: ServedUser = ALICE, **options: Any) -> Session:
-        """A delivering session; options: ``status``, ``offer`` (SDP attributes), ``answered``."""
+        """A delivering session; options: ``status``, ``answered``, ``acked``, ``path`` and ``offer`` (SDP attributes)
+        of the client, ``pf`` (SDP attributes) of the PF."""
         return Session(self, user, **options)
 
     def record(self, sent: Sent, account: str | None = None, octets: bytes | None = None, answer: str = "OK") -> None:
@@ -351,9 +355,11 @@ class Scene:
         """The judgement of the scene."""
         return judge(self.trace(), catalogue())
 
-    def broken(self) -> set[str]:
-        """The requirements that fail."""
-        return {name for name, verdict in self.judge().requirements.items() if verdict is Verdict.FAIL}
+    def broken(self, *groups: str) -> set[str]:
+        """The requirements of the groups (none given: DLV) that fail."""
+        wanted = groups or ("DLV",)
+        found = self.judge().requirements.items()
+        return {name for name, verdict in found if verdict is Verdict.FAIL and name.partition("-")[0] in wanted}
 
 
 class Session:
@@ -366,14 +372,19 @@ class Session:
         *,
         status: int = 200,
         answered: bool = True,
+        acked: bool = True,
         offer: Mapping[str, str] | None = None,
+        path: str | None = None,
+        pf: Mapping[str, str] | None = None,
     ) -> None:
         self.scene, self.user, self.number = scene, user, scene.next()
         self.call_id = f"session-{self.number}"
-        self.path = f"msrp://127.0.0.1:5080/cl{self.number};tcp"
+        self.path = path or f"msrp://127.0.0.1:5080/cl{self.number};tcp"
         self.pf_path = f"msrp://127.0.0.1:5060/pf{self.number};tcp"
         self.pull = user.establishment == "pull"
+        self.acked = acked
         self.offer = sdp(self.path, **(offer or {}))
+        self.pf_sdp = sdp(self.pf_path, **(pf or {}))
         self.connection = scene.connection(f"msrp-{self.number}")
         self.record_route = [("Record-Route", "<sip:core-a;lr>"), ("Record-Route", "<sip:core-b;lr>")]
         to_pf, contact = (Role.CORE, Role.IUT), "<sip:alice@client:5080>"
@@ -404,7 +415,7 @@ class Session:
                 f"<{user.uri}>",
                 self.call_id,
                 [("Contact", "<sip:pf>"), ("Content-Type", "application/sdp")],
-                sdp(self.pf_path),
+                self.pf_sdp,
                 from_tag="pf",
             )
         if answered:
@@ -412,7 +423,7 @@ class Session:
 
     def answer(self, status: int = 200) -> None:
         """The final response to the INVITE."""
-        body = (sdp(self.pf_path) if self.pull else self.offer) if status < 300 else b""
+        body = (self.pf_sdp if self.pull else self.offer) if status < 300 else b""
         extra = [("Content-Type", "application/sdp")] if body else []
         if self.pull:
             extra += [("Contact", "<sip:pf>"), *self.record_route]
@@ -420,6 +431,8 @@ class Session:
         else:
             extra += [("Contact", "<sip:alice@client:5080>"), *self.record_route]
             self.scene.response(Role.CORE, Role.IUT, status, self.copied, extra, body, to_tag="cl")
+        if status < 300 and self.acked:
+            acknowledge(self)
 
     def wrap(self, sent: Sent) -> Wrapped:
         """What a legal PF makes of a deferred message."""
@@ -515,29 +528,51 @@ class Session:
         )
         self.scene.response(Role.IUT, Role.CORE, 200, copied)
 
+    def again(self) -> None:
+        """The client offers anew in the dialog, and the PF answers (RFC 3264 8)."""
+        sdp_type = [("Content-Type", "application/sdp")]
+        to = f"<{PSI}>;tag=pf"
+        extra = [("Contact", "<sip:alice@client:5080>"), *sdp_type]
+        copied = self.scene.request(
+            Role.CORE, Role.IUT, "INVITE", "sip:pf", self.user.uri, to, self.call_id, extra, self.offer,
+            cseq=8, from_tag="cl",
+        )  # fmt: skip
+        self.scene.response(Role.IUT, Role.CORE, 200, copied, [("Contact", "<sip:pf>"), *sdp_type], self.pf_sdp)
+
     def reset(self) -> None:
         """The client breaks the MSRP connection."""
         self.scene.put(Pco.MSRP, Role.CLIENT, Role.IUT, b"", connection=self.connection, kind=Kind.RESET)
 
 
-def sdp(path: str, **attributes: str) -> bytes:
-    """A session description with one MSRP medium."""
-    given = {
-        "accept-types": "multipart/mixed",
-        "accept-wrapped-types": "*",
-        **{name.replace("_", "-"): value for name, value in attributes.items()},
+def acknowledge(session: Session, **bent: Any) -> None:
+    """The ACK to the 2xx, by whoever sent the INVITE (RFC 3261 13.2.2.4)."""
+    pull, scene = session.pull, session.scene
+    routes = [] if pull else ["<sip:core-b;lr>", "<sip:core-a;lr>"]
+    values = {
+        "uri": "sip:pf" if pull else "sip:alice@client:5080",
+        "routes": routes,
+        "to_tag": "pf" if pull else "cl",
+        "from_tag": "cl" if pull else "pf",
+        "cseq": 1,
+        "body": b"",
+        **bent,
     }
-    direction = given.pop("direction", "sendrecv")
-    lines = [
-        "v=0",
-        "o=- 1 1 IN IP4 127.0.0.1",
-        "s=-",
-        "c=IN IP4 127.0.0.1",
-        "t=0 0",
-        "m=message 5060 TCP/MSRP *",
-        f"a=path:{path}",
-    ]
-    return "\r\n".join([*lines, *(f"a={name}:{value}" for name, value in given.items()), f"a={direction}", ""]).encode()
+    who, to = (session.user.uri, PSI) if pull else ("sip:pf@example.com", session.user.uri)
+    extra = [("Route", route) for route in values["routes"]]
+    if values["body"]:
+        extra.append(("Content-Type", "application/sdp"))
+    scene.request(
+        *((Role.CORE, Role.IUT) if pull else (Role.IUT, Role.CORE)),
+        "ACK",
+        values["uri"],
+        who,
+        f"<{to}>;tag={values['to_tag']}",
+        session.call_id,
+        extra,
+        values["body"],
+        cseq=values["cseq"],
+        from_tag=values["from_tag"],
+    )
 
 
 def delivered(scene: Scene, messages: Sequence[Sent], user: ServedUser = ALICE, *, recorded: bool = True) -> Session:
@@ -556,4 +591,22 @@ def delivered(scene: Scene, messages: Sequence[Sent], user: ServedUser = ALICE, 
     return session
 
 
-__all__ = ["ALICE", "Scene", "Sent", "Session", "Wrapped", "catalogue", "delivered", "replace", "sdp"]
+def verdicts(scene: Scene, checks: Sequence[Check], rule: str) -> list[Verdict]:
+    """What some checks find about one requirement, in order."""
+    facts = Facts(scene.trace())
+    return [found.verdict for check in checks for found in check(facts) if found.requirement == rule]
+
+
+__all__ = [
+    "ALICE",
+    "Scene",
+    "Sent",
+    "Session",
+    "Wrapped",
+    "acknowledge",
+    "catalogue",
+    "delivered",
+    "replace",
+    "sdp",
+    "verdicts",
+]

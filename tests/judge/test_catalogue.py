@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-from cpmspec.judge.catalogue import CatalogueError, RequirementClass, load
+from cpmspec.judge.catalogue import SOURCES, CatalogueError, RequirementClass, load, load_sources
 from cpmspec.judge.judge import CHECKS
 from scene import ROOT
 
+#: what may begin with a text that documents it
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 HEAD = 'group = "X"\ntitle = "t"\nsource = "s"\n'
 ENTRY = """
 [[requirement]]
@@ -38,6 +43,11 @@ def test_a_file_is_read(tmp_path: Path) -> None:
     second = found.requirements["X-2"]
     assert (second.group, second.source, second.cls) == ("X", "s", RequirementClass.NORMATIVE)
     assert (second.parameter, second.pics, second.ixit) == ("bye_within", ("history",), ("bye_within",))
+
+
+def test_rules_of_rfcs_are_told_from_the_clause() -> None:
+    found = load(ROOT / "fixtures" / "catalogue").requirements
+    assert {one.group for one in found.values() if not one.of_an_rfc} == {"DLV"}
 
 
 def test_what_applies(tmp_path: Path) -> None:
@@ -94,9 +104,116 @@ def test_no_file(tmp_path: Path, folder: str) -> None:
         load(tmp_path / folder)
 
 
-def test_the_suites_own_catalogue_is_what_the_checks_judge() -> None:
-    found = load(ROOT / "fixtures" / "catalogue")
-    docs = " ".join(check.__doc__ or "" for check in CHECKS)
-    named = set(re.findall(r"DLV-\d\w*\.\d\w*", docs))
-    assert named == set(found.requirements)
-    assert {one.level for one in found.requirements.values()} <= {"MUST", "SHOULD", "MAY"}
+# group, RFC, section, running number; or a limit of ours, or a wrapped type that no RFC describes
+IDENTIFIER = re.compile(
+    r"\b(?:[A-Z]{3}-(?:[0-9]{4}|CPM)-[0-9][0-9.]*-[0-9]{2}|[A-Z]{3}-LIMIT-[0-9]{2}|FRG-MSRP-[0-9]{2})\b"
+)
+CLAUSE = re.compile(r"\bDLV-\d\w*\.\d\w*\b")
+
+
+def told_by_checks() -> set[str]:
+    """The requirements that the checks over several messages report, by what they say of themselves."""
+    named: set[str] = set()
+    for check in CHECKS:
+        text = check.__doc__ or ""
+        named |= {*IDENTIFIER.findall(text), *CLAUSE.findall(text)}
+    for module in {check.__module__ for check in CHECKS}:
+        named |= set(getattr(import_module(module), "REPORTS", ()))
+    return named
+
+
+def told_by_parsers() -> set[str]:
+    """The requirements that stand, whole, in a string of a parser, other than the text that documents it."""
+    named: set[str] = set()
+    for path in (ROOT / "harness" / "cpmspec" / "wire").glob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        told = {ast.get_docstring(node, clean=False) for node in ast.walk(tree) if isinstance(node, DOCUMENTED)}
+        texts = [
+            node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        ]
+        named |= {text for text in texts if text not in told and IDENTIFIER.fullmatch(text)}
+    return named
+
+
+def test_each_requirement_is_reported_and_each_report_is_a_requirement() -> None:
+    found = load(ROOT / "fixtures" / "catalogue").requirements
+    alone = {name for name, one in found.items() if one.on is not None}
+    assert told_by_checks() == set(found) - alone
+    assert told_by_parsers() - told_by_checks() == alone
+
+
+@pytest.mark.parametrize("on", ["", "sdp ", "SIP", "message"])
+def test_what_a_requirement_is_judged_on_is_one_of_a_list(tmp_path: Path, on: str) -> None:
+    with pytest.raises(CatalogueError, match=f"on is '{on}', expected one of sip-message, "):
+        load(folder_with(tmp_path, a=HEAD + ENTRY + f'on = "{on}"\n'))
+
+
+def test_what_a_requirement_is_judged_on(tmp_path: Path) -> None:
+    more = ENTRY.replace("X-1", "X-2") + 'on = "message/sip"\n'
+    found = load(folder_with(tmp_path, a=HEAD + ENTRY + more)).requirements
+    assert [one.on for one in found.values()] == [None, "message/sip"]
+
+
+# --- where the requirements come from --------------------------------------------------------------------------------
+
+#: how many statements each group of the list has
+STATEMENTS = {"B": 52, "C": 28, "D": 26, "E": 16, "F": 9, "G": 4, "H": 17, "I": 14, "J": 22, "K": 11, "L": 11, "M": 13,
+              "N": 9, "O": 5, "P": 30}  # fmt: skip
+
+
+def test_the_list_of_statements_is_no_file_of_requirements(tmp_path: Path) -> None:
+    found = load(folder_with(tmp_path, a=HEAD + ENTRY, sources='B1 = ["X-1"]\n'))
+    assert list(found.requirements) == ["X-1"]
+    assert found.digest == load(folder_with(tmp_path, a=HEAD + ENTRY, sources="B1 = 1\n")).digest
+
+
+def test_a_list_of_statements_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "sources.toml"
+    path.write_text(
+        'B1 = ["X-1", "X-2"]\nC26 = "not observable at any PCO, because no relay takes part"\n'
+        'P3 = "binds our side: kept by cpmspec.wire.mime, which draws a fresh one"\n'
+    )
+    found = load_sources(path)
+    assert [(one.requirements, one.kept_by) for one in found.values()] == [
+        (("X-1", "X-2"), None),
+        ((), None),
+        ((), "cpmspec.wire.mime"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("B1 = [", "sources.toml: "),
+        ('Q1 = ["X-1"]', "sources.toml: Q1 is no statement, expected one of B1 to P30"),
+        ('B01 = ["X-1"]', "sources.toml: B01 is no statement"),
+        ("B1 = []", "sources.toml: B1 is [], expected a list of requirements"),
+        ("B1 = [1]", "sources.toml: B1 is [1], expected a list of requirements"),
+        ('B1 = "not tested"', "sources.toml: B1 is 'not tested', expected a list of requirements"),
+        ('B1 = "not observable at any PCO, because "', "sources.toml: B1 is "),
+        ('B1 = "binds our side: kept by us"', "sources.toml: B1 is "),
+    ],
+)
+def test_a_defect_of_the_list_of_statements_is_named(tmp_path: Path, text: str, expected: str) -> None:
+    path = tmp_path / "sources.toml"
+    path.write_text(text)
+    with pytest.raises(CatalogueError, match=re.escape(expected)):
+        load_sources(path)
+
+
+def test_no_list_of_statements(tmp_path: Path) -> None:
+    with pytest.raises(CatalogueError, match="expected the list of statements"):
+        load_sources(tmp_path / "sources.toml")
+
+
+def test_every_statement_became_requirements_or_has_a_reason() -> None:
+    found = load_sources(ROOT / "fixtures" / "catalogue" / SOURCES)
+    assert list(found) == [f"{group}{number}" for group, last in STATEMENTS.items() for number in range(1, last + 1)]
+
+
+def test_what_the_statements_became_exists() -> None:
+    known = load(ROOT / "fixtures" / "catalogue").requirements
+    for statement, source in load_sources(ROOT / "fixtures" / "catalogue" / SOURCES).items():
+        assert set(source.requirements) <= set(known), statement
+        if source.kept_by is not None:
+            assert find_spec(source.kept_by) is not None, statement

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from cpmspec.evidence import pcapng
 from cpmspec.evidence.trace import Kind, Pco, Role, Trace
 from cpmspec.judge.judge import judge
-from cpmspec.judge.verdict import Judgement
+from cpmspec.judge.verdict import Judgement, Verdict
 from cpmspec.judge.windows import pending_until_us
 from scene import ALICE, Scene, catalogue, delivered
 
@@ -64,7 +64,12 @@ def test_a_whole_course(mode: str, chunks: int, establishment: str, tcp: bool) -
     judgement = kept(scene.trace())
     assert len(judgement.requirements) > 15
     other = course(mode=mode, establishment=establishment, tcp=not tcp, chunks=chunks)
-    assert judge(other.trace(), CATALOGUE).requirements == judgement.requirements
+    assert clause_alone(judge(other.trace(), CATALOGUE)) == clause_alone(judgement)
+
+
+def clause_alone(judgement: Judgement) -> dict[str, Verdict]:
+    """The requirements that do not depend on the transport."""
+    return {name: verdict for name, verdict in judgement.requirements.items() if name.startswith("DLV-")}
 
 
 def not_closed(scene: Scene) -> None:

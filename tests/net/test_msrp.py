@@ -247,3 +247,31 @@ async def test_the_outbound_hook_changes_and_drops_what_is_written() -> None:
     assert peer.data == b"HELLO"
     assert [event.octets for event in seen if event.kind == "data"] == [send(b"HELLO")]
     await end(listener, connection, peer.connection)
+
+
+async def test_half_closed_it_still_reads() -> None:
+    peer = Peer()
+    listener, connection = await pair(peer)
+    assert connection.on_event is None
+    assert connection.on_close is None
+    mine = Peer()
+    mine.take(connection)
+    assert connection.on_event == mine.event
+    assert connection.on_close == mine.close
+    connection.half_close()
+    peer.connection.write(send(b"hello"))
+    await mine.ended.wait()
+    assert mine.data == b"hello"
+    await end(listener, connection, peer.connection)
+
+
+async def test_a_connection_that_never_stood_takes_nothing() -> None:
+    connection = MsrpConnection()
+    assert (connection.unsent, connection.is_open, connection.peer_certificate) == (0, False, None)
+    connection.pause_reading()
+    connection.resume_reading()
+    connection.half_close()
+    connection.close()
+    connection.abort()
+    with pytest.raises(ConnectionResetError):
+        connection.write(b"x")

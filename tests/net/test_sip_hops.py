@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from cpmspec.net.sip_hops import Hop, SipTransportError, hop_for, hop_of_uri, prefer_tcp, response_hop, stamp_received
-from cpmspec.wire.sip import SipRequest, build_request, parse_message
+from cpmspec.wire.sip import SipRequest, parse_message, unchecked_request
 
 
 def request(uri: str = "sip:bob@192.0.2.1", *headers: tuple[str, str]) -> SipRequest:
-    return build_request("MESSAGE", uri, headers)
+    return unchecked_request("MESSAGE", uri, headers)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_text() -> None:
 def test_an_ipv6_address_has_one_form() -> None:
     """Sockets tell the short form; a peer may write another one."""
     assert hop_of_uri("sip:pf@[2001:DB8:0:0::7]:5070") == Hop("udp", "2001:db8::7", 5070)
-    request = build_request(
+    request = unchecked_request(
         "OPTIONS", "sip:x@home.example", [("Via", "SIP/2.0/UDP [2001:DB8::7]:5070;branch=z9hG4bKx")]
     )
     assert response_hop(request) == Hop("udp", "2001:db8::7", 5070)

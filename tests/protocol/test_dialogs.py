@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
+from cpmspec.protocol.dialog_table import DIALOG, DIALOG_ROWS, Event, State
 from cpmspec.protocol.dialogs import Dialog, next_hop_uri
 from cpmspec.protocol.errors import LocalProtocolError, RemoteProtocolError
-from cpmspec.wire.sip import SipRequest, SipResponse, build_request, parse_message, response_to
+from cpmspec.wire.sip import SipRequest, SipResponse, build_request, parse_message, response_to, unchecked_request
 
 ROUTES = ("<sip:p1.example;lr>", "<sip:p2.example;lr>")
 
 
 def invite(*, routes: tuple[str, ...] = ROUTES, contact: str | None = "<sip:alice@192.0.2.1:5070>") -> SipRequest:
-    headers = [("Via", "SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKx")]
+    headers = [("Via", "SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKx"), ("Max-Forwards", "70")]
     headers += [("Record-Route", route) for route in routes]
     headers += [
         ("From", '"Alice" <sip:alice@home.example>;tag=a'),
@@ -43,6 +46,7 @@ def uas(routes: tuple[str, ...] = ROUTES) -> Dialog:
 def in_dialog(method: str, cseq: int, contact: str | None = None) -> SipRequest:
     headers = [
         ("Via", "SIP/2.0/UDP 192.0.2.9;branch=z9hG4bKy"),
+        ("Max-Forwards", "70"),
         ("From", "<sip:psi@home.example>;tag=b"),
         ("To", "<sip:alice@home.example>;tag=a"),
         ("Call-ID", "c1"),
@@ -51,6 +55,12 @@ def in_dialog(method: str, cseq: int, contact: str | None = None) -> SipRequest:
     if contact:
         headers.append(("Contact", contact))
     return build_request(method, "sip:alice@192.0.2.1:5070", headers)
+
+
+def without_number(request: SipRequest) -> SipRequest:
+    parsed = parse_message(re.sub(rb"CSeq: [^\r]*\r\n", b"", request.octets()))
+    assert isinstance(parsed, SipRequest)
+    return parsed
 
 
 class TestCreation:
@@ -185,6 +195,107 @@ class TestReceived:
         dialog = uac()
         dialog.refresh(ok(invite(routes=())))
         assert dialog.route_set == tuple(reversed(ROUTES))
+
+
+class TestTheTable:
+    """RFC 3261 12 and 15: what a dialog goes through."""
+
+    @staticmethod
+    def early() -> Dialog:
+        request = invite()
+        return Dialog.uac(request, ok(request, 183))
+
+    @staticmethod
+    def happen(dialog: Dialog, event: Event) -> None:
+        match event:
+            case Event.PROVISIONAL:
+                dialog.refresh(ok(invite(), 180))
+            case Event.SUCCESS:
+                dialog.refresh(ok(invite()))
+            case Event.FAILURE:
+                dialog.refresh(ok(invite(), 486))
+            case Event.GONE:
+                dialog.refresh(ok(invite(), 481))
+            case Event.BYE:
+                dialog.request("BYE")
+
+    def test_each_row_cites_its_section_and_no_two_are_for_the_same_event(self) -> None:
+        assert all(re.fullmatch(r"RFC 3261 1[235](\.\d)*", row.section) for row in DIALOG_ROWS)
+        assert len({(row.state, row.event) for row in DIALOG_ROWS}) == len(DIALOG_ROWS)
+
+    @pytest.mark.parametrize("state", State)
+    @pytest.mark.parametrize("event", Event)
+    def test_each_pair(self, state: State, event: Event) -> None:
+        """A row leads to its next state, and what has no row changes nothing."""
+        row = DIALOG.get((state, event))
+        match state:
+            case State.INITIAL:
+                if row is not None:
+                    made = self.early() if event is Event.PROVISIONAL else uac()
+                    assert made.state is row.next
+                return
+            case State.EARLY:
+                dialog = self.early()
+            case State.CONFIRMED:
+                dialog = uac()
+            case State.TERMINATED:
+                dialog = uac()
+                dialog.receive(in_dialog("BYE", 1))
+        assert dialog.state is state
+        self.happen(dialog, event)
+        assert dialog.state is (state if row is None else row.next)
+
+    @pytest.mark.parametrize("status", [408, 481])
+    def test_a_request_that_nobody_knows_ends_the_dialog(self, status: int) -> None:
+        dialog = uac()
+        dialog.refresh(ok(invite(), status))
+        assert dialog.state is State.TERMINATED
+        assert not dialog.confirmed
+
+    def test_a_re_invite_that_fails_leaves_it(self) -> None:
+        dialog = uac()
+        dialog.refresh(ok(invite(), 488))
+        assert dialog.confirmed
+
+    def test_the_route_set_of_the_2xx_replaces_that_of_the_1xx_at_the_uac_only(self) -> None:
+        dialog = self.early()
+        dialog.refresh(ok(invite(routes=ROUTES[:1])))
+        assert dialog.route_set == ROUTES[:1]
+        request = invite()
+        other = Dialog.uas(request, ok(request, 183))
+        other.refresh(ok(invite(routes=ROUTES[:1])))
+        assert (other.confirmed, other.route_set) == (True, ROUTES)
+
+
+class TestWhatMakesNoDialog:
+    def test_our_request_without_a_tag(self) -> None:
+        request = unchecked_request(
+            "INVITE", "sip:psi@home.example", [("From", "<sip:a@b>"), ("Call-ID", "c1"), ("CSeq", "1 INVITE")]
+        )
+        with pytest.raises(LocalProtocolError, match="From tag"):
+            Dialog.uac(request, ok(invite()))
+
+    def test_their_request_without_a_number(self) -> None:
+        request = without_number(invite())
+        with pytest.raises(RemoteProtocolError, match="CSeq") as caught:
+            Dialog.uas(request, ok(invite()))
+        assert caught.value.status == 400
+
+    def test_a_provisional_response_without_tag(self) -> None:
+        request = invite()
+        with pytest.raises(RemoteProtocolError, match="To tag"):
+            Dialog.uac(request, response_to(request, 180, headers=[("Contact", "<sip:pf@192.0.2.9>")]))
+
+    def test_a_2xx_without_tag_is_tolerated(self) -> None:
+        """12.1.2: a UAC must be prepared for it, for the sake of RFC 2543."""
+        request = invite()
+        response = response_to(request, 200, headers=[("Contact", "<sip:pf@192.0.2.9>")])
+        assert Dialog.uac(request, response).id == ("c1", "a", "")
+
+    def test_a_request_in_a_dialog_without_a_number(self) -> None:
+        with pytest.raises(RemoteProtocolError, match="CSeq") as caught:
+            uac().receive(without_number(in_dialog("INFO", 1)))
+        assert caught.value.status == 400
 
 
 class TestWhatNoRequestCanCarry:

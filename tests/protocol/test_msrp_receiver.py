@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from cpmspec.protocol.msrp_receiver import (
     MAX_INCOMPLETE,
+    MAX_REMEMBERED,
+    MAX_SPANS,
     Broken,
     BytesSink,
     ForSender,
@@ -237,6 +239,70 @@ def test_what_is_not_for_the_receiver() -> None:
     assert event.head.status_header == ("000", 200, "OK")
     broken = feed(receiver, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
     assert [type(event) for event in broken] == [Broken]
+
+
+def test_only_so_many_finished_messages_are_remembered() -> None:
+    receiver = MsrpReceiver(LOCAL)
+    for index in range(MAX_REMEMBERED + 1):
+        feed(receiver, send(b"x", name=f"m{index:06}"))
+    assert statuses(feed(receiver, send(b"x", name="m000001"))) == [200]
+    assert content(feed(receiver, send(b"x", name="m000000"))[0]) == b"x"
+
+
+def test_spans_of_one_message_are_limited() -> None:
+    receiver = MsrpReceiver(LOCAL)
+    chunks = [send(b"x", f"{place}-{place}/*", flag="+") for place in range(1, 2 * MAX_SPANS, 2)]
+    assert set(statuses(feed(receiver, *chunks))) == {200}
+    assert statuses(feed(receiver, send(b"x", "2-2/*", flag="+"))) == [200]  # joins two
+    assert statuses(feed(receiver, send(b"x", f"{2 * MAX_SPANS + 1}-*/*", flag="+"))) == [200]
+    assert statuses(feed(receiver, send(b"x", f"{2 * MAX_SPANS + 5}-*/*", flag="+"))) == [413]
+
+
+class TestChunksThatFollowTheirLike:
+    """A head that differs from the one before in identifier and Byte-Range only is not read again, and judged alike."""
+
+    def test_the_answers_are_the_same_but_for_the_identifier(self) -> None:
+        chunks = [send(b"ab", f"{at}-{at + 1}/8", flag="+", tid=f"transact{at}") for at in (1, 3, 5)]
+        replies = [read(event.octets) for event in feed(MsrpReceiver(LOCAL), *chunks) if isinstance(event, Reply)]
+        assert [reply.transaction_id for reply in replies] == ["transact1", "transact3", "transact5"]
+        assert {(reply.status, reply.comment, reply.to_path, reply.from_path) for reply in replies} == {
+            (200, "OK", PEER[:1], LOCAL)
+        }
+
+    @pytest.mark.parametrize("failure", ["no", "partial"])
+    def test_nor_are_they_answered_if_the_first_was_not(self, failure: str) -> None:
+        extra = (("Failure-Report", failure),)
+        chunks = [send(b"ab", f"{at}-{at + 1}/8", flag="+", extra=extra) for at in (1, 3, 5)]
+        assert feed(MsrpReceiver(LOCAL), *chunks) == []
+
+    @pytest.mark.parametrize(
+        ("span", "status"), [("0-1/8", 400), ("what", 400), ("3-4/1001", 413), ("1001-1002/*", 413), ("3-4/*", 200)]
+    )
+    def test_what_the_range_says_is_judged_anew(self, span: str, status: int) -> None:
+        receiver = strict()
+        assert statuses(feed(receiver, send(b"ab", "1-2/8", flag="+"))) == [200]
+        assert statuses(feed(receiver, send(b"ab", span, flag="+"))) == [status]
+
+    def test_an_identifier_that_no_response_can_repeat(self) -> None:
+        receiver = MsrpReceiver(LOCAL)
+        feed(receiver, send(b"ab", "1-2/8", flag="+", tid="transact1"))
+        long = "x" * 33
+        octets = send(b"ab", "3-4/8", flag="+", tid="transact2").replace(b"transact2", long.encode())
+        assert feed(receiver, octets) == []
+
+    def test_another_message_is_not_taken_for_the_same(self) -> None:
+        receiver = MsrpReceiver(LOCAL)
+        feed(receiver, send(b"ab", "1-2/4", flag="+"), send(b"12", "1-2/4", name="m2aa", flag="+"))
+        events = feed(receiver, send(b"cd", "3-4/4"), send(b"34", "3-4/4", name="m2aa"))
+        assert [content(event) for event in events] == [b"abcd", b"1234"]
+
+    def test_a_message_that_was_refused_stays_so(self) -> None:
+        receiver = strict()
+        assert statuses(feed(receiver, send(b"ab", "1-2/8", flag="+"), send(b"x" * 1001, "3-*/*", flag="+"))) == [
+            200,
+            413,
+        ]
+        assert statuses(feed(receiver, send(b"cd", "5-6/8", flag="+"))) == [413]
 
 
 @given(

@@ -21,7 +21,7 @@ from cpmspec.protocol.msrp_sender import (
     SenderEvent,
     Stopped,
 )
-from cpmspec.wire.msrp import MsrpFrame, MsrpFrameStream, build_request, build_response, parse_frame
+from cpmspec.wire.msrp import ByteRange, MsrpFrame, MsrpFrameStream, build_request, build_response, parse_frame
 
 TO, FROM = ("msrp://relay.example:2855/r;tcp", "msrp://a.example:2855/s1;tcp"), ("msrp://b.example:2855/s2;tcp",)
 
@@ -51,8 +51,9 @@ def answer(sender: MsrpSender, frame: MsrpFrame, status: int = 200, now: float =
 def report(
     sender: MsrpSender, name: str, span: str | None, status: str = "000 200 OK", now: float = 1.0
 ) -> list[SenderEvent]:
-    headers = [("Message-ID", name), *([] if span is None else [("Byte-Range", span)]), ("Status", status)]
-    frame = parse_frame(build_request("REPORT", "report01", FROM, TO[-1:], headers, None))
+    headers = [("Message-ID", name), *([] if span is None else [("Byte-Range", span)]), ("Status", "000 999")]
+    octets = build_request("REPORT", "report01", FROM, TO[-1:], headers, None)
+    frame = parse_frame(octets.replace(b"000 999", status.encode()))
     assert isinstance(frame, MsrpFrame)
     return sender.receive(frame, now)
 
@@ -304,3 +305,121 @@ def test_wrong_use() -> None:
     short.submit(OutgoingMessage("m2aa", "a/b", Short(b"x")))
     with pytest.raises(LocalProtocolError, match="ended before"):
         short.next_octets(0.0)
+
+
+def test_a_message_of_higher_priority_interrupts_and_goes_first() -> None:
+    """RFC 4975 7.1.1: a chunk of more than 2048 octets gives way to another message."""
+    sender = sender_with(message("m1aa", b"x" * (3 * PIECE)), message("m2aa", b"two"), chunk_size=None)
+    stream = MsrpFrameStream()
+    stream.feed(sender.next_octets(0.0) or b"")
+    sender.submit(OutgoingMessage("m3aa", "a/b", BytesContent(b"urgent"), priority=1))
+    (first,) = stream.feed(sender.next_octets(0.0) or b"")
+    rest = frames_of(sender)
+    assert isinstance(first, MsrpFrame)
+    assert [(frame.message_id, frame.flag) for frame in (first, *rest)] == [
+        ("m1aa", "+"), ("m3aa", "$"), ("m1aa", "$"), ("m2aa", "$"),
+    ]  # fmt: skip
+    assert (rest[1].byte_range and rest[1].byte_range.start) == PIECE + 1
+
+
+def test_a_message_of_the_same_priority_waits() -> None:
+    sender = sender_with(message("m1aa", b"x" * (2 * PIECE)), chunk_size=None)
+    sender.next_octets(0.0)
+    sender.submit(message("m2aa", b"two"))
+    assert (sender.next_octets(0.0) or b"").endswith(b"$\r\n")
+
+
+def test_a_chunk_whose_head_tells_its_end_is_not_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cpmspec.protocol.msrp_sender.PIECE", 1000)
+    sender = sender_with(message("m1aa", b"x" * 2048))
+    stream = MsrpFrameStream()
+    stream.feed(sender.next_octets(0.0) or b"")
+    sender.interrupt()
+    (frame,) = [*stream.feed(sender.next_octets(0.0) or b""), *stream.feed(sender.next_octets(0.0) or b"")]
+    assert isinstance(frame, MsrpFrame)
+    assert (frame.flag, str(frame.byte_range), frame.violations) == ("$", "1-2048/2048", ())
+
+
+@pytest.mark.parametrize("status", [200, 403])
+def test_a_binding_that_is_answered_otherwise_changes_nothing(status: int) -> None:
+    sender = sender_with(message("m1aa", b"x"))
+    sender.bind()
+    bind, _ = frames_of(sender)
+    assert answer(sender, bind, status) == [ChunkAnswered(bind.message_id or "", status, 1, 0)]
+    assert not sender.stopped
+
+
+def test_a_report_on_what_was_not_sent_yet_is_not_about_it() -> None:
+    sender = sender_with(message("m1aa", b"x", success=True))
+    assert report(sender, "m1aa", "1-1/1") == []
+    assert report(sender, "m1aa", "1-1/1", "000 481") == []
+    (frame,) = frames_of(sender)
+    assert [type(event) for event in answer(sender, frame)] == [ChunkAnswered]
+    assert report(sender, "m1aa", "1-1/1") == [Outcome("m1aa", True, 200)]
+
+
+def test_the_session_is_stopped_once() -> None:
+    sender = sender_with(message("m1aa", b"one"), message("m2aa", b"two"))
+    first, second = frames_of(sender)
+    assert Stopped(481) in answer(sender, first, 481)
+    assert answer(sender, second, 481)[1:] == [Outcome("m2aa", False, 481, "refused with 481")]
+
+
+class Offbeat(MsrpSender):
+    """Has a header of its own in every second chunk, and writes ranges in its own way."""
+
+    def headers(self, message: OutgoingMessage, span: ByteRange) -> list[tuple[str, str]]:
+        odd = [("X-Odd", "yes")] if (span.start - 1) // 2048 % 2 else []
+        total = "*" if span.start == 1 else span.total
+        return [("Message-ID", message.message_id), ("Byte-Range", f"{span.start}-{span.end}/{total}"), *odd]
+
+
+def test_a_sender_with_other_headers_in_each_chunk() -> None:
+    sender = Offbeat(TO, FROM)
+    sender.submit(message("m1aa", b"x" * 7000))
+    frames = frames_of(sender)
+    assert [str(frame.byte_range) for frame in frames] == [
+        "1-2048/*", "2049-4096/7000", "4097-6144/7000", "6145-7000/7000",
+    ]  # fmt: skip
+    assert [frame.headers.get("X-Odd") for frame in frames] == [None, "yes", None, "yes"]
+    assert b"".join(frame.body or b"" for frame in frames) == b"x" * 7000
+
+
+def test_with_failure_report_no_only_the_end_of_a_message_is_remembered() -> None:
+    """RFC 4975 7.1.4: no responses come, so that nothing is kept for each of many chunks."""
+    sender = sender_with(message("m1aa", b"x" * 2048 * 3, failure="no"))
+    frames = frames_of(sender)
+    assert [answer(sender, frame, 400) for frame in frames[:2]] == [[], []]
+    assert answer(sender, frames[2], 400)[1:] == [Outcome("m1aa", False, 400, "refused with 400")]
+
+
+def test_a_connection_lost_while_a_chunk_is_being_broken_off() -> None:
+    sender = sender_with(message("m1aa", b"x" * (2 * PIECE)), chunk_size=None)
+    sender.next_octets(0.0)
+    report(sender, "m1aa", None, "000 413")
+    assert sender.in_chunk
+    assert sender.fail_all("reset") == []
+    assert sender.idle
+
+
+class Endless:
+    """A content that no memory holds; it counts what was asked of it."""
+
+    size = 1 << 30
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def read(self, offset: int, count: int) -> bytes:
+        assert offset == self.asked
+        self.asked += count
+        return bytes(count)
+
+
+def test_a_content_is_read_as_its_octets_are_taken() -> None:
+    content = Endless()
+    sender = MsrpSender(TO, FROM, chunk_size=None)
+    sender.submit(OutgoingMessage("m1aa", "a/b", content))
+    for number in range(1, 4):
+        sender.next_octets(0.0)
+        assert content.asked == number * PIECE

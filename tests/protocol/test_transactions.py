@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from itertools import product
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cpmspec.protocol import transactions
 from cpmspec.protocol.errors import LocalProtocolError
-from cpmspec.protocol.transaction_tables import ROWS, Do, Kind, State, Timer
+from cpmspec.protocol.transaction_tables import REPEAT, REPEAT_ROWS, ROWS, TABLES, Do, Event, Kind, State, Timer
 from cpmspec.protocol.transactions import (
     Deliver,
     Failed,
@@ -114,6 +117,83 @@ class TestTables:
         for row in ROWS[kind]:
             for action in row.actions:
                 assert isinstance(action, Do) or (row.next, action) in awaited, row
+
+
+class Recording(dict[Any, Any]):
+    """A table that remembers which rows were applied."""
+
+    def __init__(self, table: Mapping[Any, Any]) -> None:
+        super().__init__(table)
+        self.hit: set[Any] = set()
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        row = super().get(key, default)
+        self.hit |= {row} - {None}
+        return row
+
+
+class TestEveryRow:
+    """All rows of the four tables are gone through by what can happen; what has no row changes nothing."""
+
+    @staticmethod
+    def happen(bench: Bench, event: str) -> None:
+        """Make an event happen, if it can on this side; a timer if it runs."""
+        status = {"1xx": 183, "2xx": 200, "failure": 486}.get(event)
+        client = bench.machine.kind in (Kind.INVITE_CLIENT, Kind.CLIENT)
+        if status is not None:
+            bench.get(status) if client else bench.give(status)
+        elif event == "error":
+            bench.note(bench.machine.transport_error(bench.now))
+        elif event in ("again", "ACK"):
+            if not client:
+                bench.take("ACK" if event == "ACK" else bench.request.method)
+        elif (due := bench.machine.deadline()) is not None:
+            bench.until(due - 100)
+
+    @pytest.mark.parametrize("kind", Kind)
+    def test_is_gone_through(self, kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+        table = Recording(TABLES[kind])
+        monkeypatch.setattr(transactions, "TABLES", {**TABLES, kind: table})
+        method = "INVITE" if kind in (Kind.INVITE_CLIENT, Kind.INVITE_SERVER) else "BYE"
+        for events in product(("1xx", "2xx", "failure", "again", "ACK", "error", "timer"), repeat=3):
+            bench = Bench(method, client=kind in (Kind.INVITE_CLIENT, Kind.CLIENT))
+            for event in events:
+                self.happen(bench, event)
+            bench.until(200)
+        assert set(ROWS[kind]) == table.hit
+
+    @pytest.mark.parametrize("kind", Kind)
+    @pytest.mark.parametrize("state", State)
+    def test_what_has_none_changes_nothing(self, kind: Kind, state: State) -> None:
+        client = kind in (Kind.INVITE_CLIENT, Kind.CLIENT)
+        method = "INVITE" if kind in (Kind.INVITE_CLIENT, Kind.INVITE_SERVER) else "BYE"
+        for event, status in ((Event.PROVISIONAL, 183), (Event.SUCCESS, 200), (Event.FAILURE, 486), (Event.ACK, None)):
+            if (state, event) in TABLES[kind] or (event is Event.ACK and client):
+                continue
+            bench = Bench(method, client=client)
+            bench.machine.state = state
+            bench.said.clear()
+            if status is None:
+                bench.take("ACK")
+            elif client:
+                bench.get(status)
+            else:
+                bench.give(status)
+            assert (bench.said, bench.machine.state) == ([], state)
+
+    def test_the_repeated_2xx(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        table = Recording(REPEAT)
+        monkeypatch.setattr(transactions, "REPEAT", table)
+        for stop in (True, False):
+            repeat = SuccessRepeat(answer(request("INVITE"), 200), 0)
+            repeat.advance(1)
+            if stop:
+                repeat.stop()
+            repeat.advance(100)
+            before = repeat.state
+            repeat.stop()
+            assert repeat.state is before
+        assert set(REPEAT_ROWS) == table.hit
 
 
 class TestInviteClient:

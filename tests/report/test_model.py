@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,21 @@ def test_remarks_are_told_apart(run_folder: Path, catalogue: Catalogue) -> None:
     case = load(run_folder, catalogue).cases[-1]
     assert [one.id for one in case.remarks] == ["DLV-2d.2"]
     assert case.passed == ("DLV-1.1", "DLV-2.1", "DLV-2a.2", "DLV-2d.2", "DLV-3.1")
+    assert (case.passed_clauses, case.passed_rules) == (case.passed, {})
+
+
+def test_rules_of_rfcs_that_a_case_met_are_counted(run_folder: Path, catalogue: Catalogue) -> None:
+    case = load(run_folder, catalogue).cases[-1]
+    first = next(iter(catalogue.requirements.values()))
+    rules = [
+        replace(first, id=name, group=name[:3]) for name in ("MSR-4975-7.1-21", "MSR-4975-7.1-22", "SDP-4975-8.6-21")
+    ]
+    met = [replace(case.findings[0], id=rule.id, requirement=rule, verdict=Verdict.PASS) for rule in rules]
+    broken = replace(met[0], id="MSR-4975-7.1-23", verdict=Verdict.FAIL)
+    unknown = replace(met[0], id="OLD-1", requirement=None)
+    case = replace(case, findings=(*case.findings, *met, broken, unknown))
+    assert case.passed_rules == {"MSR": 2, "SDP": 1}
+    assert case.passed_clauses == ("DLV-1.1", "DLV-2.1", "DLV-2a.2", "DLV-2d.2", "DLV-3.1", "OLD-1")
 
 
 def test_a_run_that_was_cut_off(run_maker: Callable[..., Path], catalogue: Catalogue) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,14 @@ MUTANT = Mutant(Path("m.py"), "m", ("DLV-2.1",), {"DLV-1.1": "why"}, {"DLV-3.1":
 )
 def test_what_counts_as_caught(status: int, verdicts: dict[str, str], faults: list[str]) -> None:
     assert list(compare(MUTANT, PLAIN, Outcome(status, verdicts)).faults) == faults
+
+
+def test_what_falls_silent_together_may_be_named_together() -> None:
+    mutant = Mutant(Path("m.py"), "m", ("DLV-2.1",), {}, {"HIS-*": "why"})
+    plain = Outcome(0, {"DLV-2.1": "pass", "HIS-1": "pass", "HIS-2": "pass", "SIP-1": "pass"})
+    found = {"DLV-2.1": "fail", "HIS-1": "none", "HIS-2": "inconc", "SIP-1": "none"}
+    faults = compare(mutant, plain, Outcome(1, found)).faults
+    assert faults == ("HIS-2 became inconc, was pass", "SIP-1 became none, was pass")
 
 
 def test_a_run_without_a_result_is_not_caught() -> None:
@@ -55,7 +64,8 @@ def test_every_normative_requirement_has_a_mutant_and_every_id_is_known() -> Non
     mutants = [read_mutant(path) for path in sorted((fixtures() / "mutants").glob("*.py"))]
     broken = {name for mutant in mutants for name in mutant.breaks}
     for mutant in mutants:
-        assert {*mutant.breaks, *mutant.may_break, *mutant.silences} <= requirements.keys(), mutant.name
+        assert {*mutant.breaks, *mutant.may_break} <= requirements.keys(), mutant.name
+        assert all(fnmatch.filter(requirements, pattern) for pattern in mutant.silences), mutant.name
         assert all(mutant.may_break.values()), mutant.name
         assert all(mutant.silences.values()), mutant.name
     normative = {name for name, one in requirements.items() if one.cls is RequirementClass.NORMATIVE}

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cpmspec.wire.fragment import build_message_sip, build_msrpfrag, build_sipfrag, kind_of, parse_fragment
+from cpmspec.wire.fragment import (
+    SHOULD,
+    Fragment,
+    build_message_sip,
+    build_msrpfrag,
+    build_sipfrag,
+    kind_of,
+    parse_fragment,
+)
+from cpmspec.wire.headers import Header
 
 SIP = (
     "MESSAGE sip:bob@example.com SIP/2.0\r\n"
@@ -22,6 +31,11 @@ SIP = (
     "\r\n"
     "hello"
 )
+PIECES = [
+    *SIP.encode().splitlines(keepends=True), b"MSRP d93kswow SEND\r\n", b"-------d93kswow$\r\n", b"\r\n", b"\n", b"\r",
+    b"Message-ID: abcd\r\n", b"Contact: *\r\n", b" folded\r\n", b":", b"\xff", b"l: 3\r\n", b"SIP/2.0 200 OK\r\n",
+]  # fmt: skip
+PROPERTY = settings(deadline=None, derandomize=True, database=None)
 HEADERS = [("From", "<sip:alice@example.com>;tag=1"), ("Call-ID", "1@a.example"), ("CSeq", "1 MESSAGE")]
 
 
@@ -29,9 +43,23 @@ def rules(media_type: str, octets: bytes) -> list[str]:
     return sorted({violation.id for violation in parse_fragment(media_type, octets).violations})
 
 
+@PROPERTY
 @given(st.sampled_from(["message/sip", "message/sipfrag", "message/msrpfrag", "", "x"]), st.binary(max_size=200))
-def test_arbitrary_octets_never_raise(media_type: str, octets: bytes) -> None:
-    parse_fragment(media_type, octets)
+def test_arbitrary_octets_are_kept(media_type: str, octets: bytes) -> None:
+    fragment = parse_fragment(media_type, octets)
+    assert fragment.octets() == octets
+    assert isinstance(fragment.method, str | None)
+
+
+@PROPERTY
+@given(st.sampled_from(["message/sip", "message/sipfrag", "message/msrpfrag"]), st.lists(st.sampled_from(PIECES)))
+def test_pieces_of_messages_in_any_order_are_kept(media_type: str, pieces: list[bytes]) -> None:
+    octets = b"".join(pieces)
+    fragment = parse_fragment(media_type, octets)
+    assert fragment.octets() == octets
+    offsets = [wrong.offset for wrong in fragment.violations]
+    assert offsets == sorted(offsets)
+    assert all(0 <= offset <= len(octets) for offset in offsets)
 
 
 def test_a_whole_message() -> None:
@@ -64,7 +92,7 @@ WRONG_SIP = {
     "another version": (SIP.replace("SIP/2.0\r\nVia", "SIP/1.0\r\nVia"), "01"),
     "no To": (SIP.replace("To: <sip:bob@example.com>\r\n", ""), "02"),
     "no Max-Forwards": (SIP.replace("Max-Forwards: 70\r\n", ""), "02"),
-    "no empty line": (SIP.replace("Content-Length: 5\r\n", "").removesuffix("\r\nhello"), "03"),
+    "no empty line": (SIP.partition("Content-Type")[0], "03"),
     "no colon": (SIP.replace("Max-Forwards", "nothing\r\nMax-Forwards"), "04"),
     "LF": (SIP.replace("70\r\n", "70\n"), "04"),
     "bare CR in a value": (SIP.replace("Alice", "Al\rice"), "04"),
@@ -91,6 +119,13 @@ def test_another_parameter_than_version() -> None:
     assert rules("message/sipfrag;charset=utf-8", b"To: <sip:a@b>\r\n") == ["FRG-3420-5-01"]
 
 
+def test_a_remark_makes_no_message_invalid() -> None:
+    headers_only = SIP.replace("Content-Length: 5\r\n", "").removesuffix("hello").encode()
+    assert rules("message/sip", headers_only) == ["FRG-3261-27.5-13"]
+    assert build_message_sip(headers_only) == headers_only
+    assert "FRG-3261-27.5-13" in SHOULD
+
+
 def test_a_header_only_sipfrag_ends_with_its_last_header() -> None:
     octets = build_sipfrag(HEADERS)
     assert octets.endswith(b"CSeq: 1 MESSAGE\r\n")
@@ -101,9 +136,9 @@ def test_a_header_only_sipfrag_ends_with_its_last_header() -> None:
 
 
 def test_sipfrag_with_everything() -> None:
-    octets = build_sipfrag([*HEADERS, ("Content-Type", "a/b")], "INVITE sip:a@b SIP/2.0", b"\r\nx")
+    octets = build_sipfrag([*HEADERS, ("Content-Type", "a/b")], "MESSAGE sip:a@b SIP/2.0", b"\r\nx")
     fragment = parse_fragment("Message/SipFrag;version=2.0", octets)
-    assert (fragment.method, fragment.body, fragment.violations) == ("INVITE", b"\r\nx", ())
+    assert (fragment.method, fragment.body, fragment.violations) == ("MESSAGE", b"\r\nx", ())
 
 
 @pytest.mark.parametrize(
@@ -126,7 +161,8 @@ def test_legal_sipfrag(octets: bytes) -> None:
         (b"To: <sip:a@b>\r\nt: <sip:a@b>\r\n", "FRG-3420-3.2-02"), (b"Call-ID: a b\r\n", "FRG-3420-3.2-03"),
         (b"CSeq: INVITE\r\n", "FRG-3420-3.2-03"), (b"Date: 2010-11-13T23:29:00Z\r\n", "FRG-3420-3.2-03"),
         (b"To: <sip:a@b>", "FRG-3420-2-01"), (b"To: <sip:a@b>\n", "FRG-3420-2-01"),
-        (b"\r\nhello", "FRG-3420-2-02"), (b"Content-Type: a/b\r\nl: 4\r\n\r\nhello", "FRG-3420-2-03"),
+        (b"\r\nhello", "FRG-3420-2-05"), (b"Subject: x\r\n\r\nhello", "FRG-3420-2-02"),
+        (b"Content-Type: a/b\r\nl: 4\r\n\r\nhello", "FRG-3420-2-03"),
     ],
 )  # fmt: skip
 def test_wrong_sipfrag(octets: bytes, rule: str) -> None:
@@ -156,9 +192,10 @@ def test_msrpfrag_with_start_line_body_and_end_line() -> None:
     text = b"MSRP d93kswow SEND\r\nMessage-ID: abcd\r\nContent-Type: a/b\r\n\r\nhello\r\n-------d93kswow$\r\n"
     fragment = parse_fragment("message/msrpfrag", text)
     assert (fragment.start_line, fragment.method) == ("MSRP d93kswow SEND", "SEND")
-    assert (fragment.body, fragment.violations) == (b"hello", ())
+    assert (fragment.body, [wrong.id for wrong in fragment.violations]) == (b"hello", ["FRG-MSRP-05"])
     bodiless = parse_fragment("message/msrpfrag", b"MSRP d93kswow SEND\r\nMessage-ID: abcd\r\n-------d93kswow$\r\n")
-    assert (len(bodiless.headers), bodiless.body, bodiless.violations) == (1, None, ())
+    assert (len(bodiless.headers), bodiless.body) == (1, None)
+    assert (fragment.octets(), bodiless.tail) == (text, b"-------d93kswow$\r\n")
 
 
 @pytest.mark.parametrize(
@@ -177,3 +214,25 @@ def test_kinds() -> None:
     assert [kind_of(name) for name in ("Message/SIP", "message/sipfrag;version=2.0", "message/msrpfrag", "a/b")] == [
         "sip", "sipfrag", "msrpfrag", None,
     ]  # fmt: skip
+
+
+def test_building_is_strict_and_unchecked_building_is_not() -> None:
+    for headers, start_line, body in (
+        ([("Subject", "x")], None, b"hello"),
+        ([("To", "<sip:a@b.example>")] * 2, None, None),
+        ([("Call-ID", "a b")], None, None),
+        ([("CSeq", "1 INVITE")], "MESSAGE sip:a@b.example SIP/2.0", None),
+    ):
+        with pytest.raises(ValueError, match="no valid message/sipfrag"):
+            build_sipfrag(headers, start_line, body)
+    wrong = Fragment.unchecked("sipfrag", [Header.unchecked("", "", b"\0\n"), Header.make("To", "")], "INVITE", b"x")
+    assert wrong.octets() == b"INVITE\r\n\0\nTo: \r\n\r\nx"
+    assert wrong.method is None
+    assert Fragment.unchecked("msrpfrag", []).octets() == b""
+
+
+def test_what_is_too_long_to_read_is_kept() -> None:
+    octets = b"INVITE sip:a@b.example SIP/2.0\r\n" + b"X-Own: 1\r\n" * 9000
+    fragment = parse_fragment("message/sipfrag", octets)
+    assert [wrong.id for wrong in fragment.violations] == ["FRG-LIMIT-01"]
+    assert (fragment.octets(), fragment.method, len(fragment.headers)) == (octets, "INVITE", 0)

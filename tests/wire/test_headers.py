@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cpmspec.wire.headers import COMPACT, Header, Headers, canonical, decode, encode, split_list
+from cpmspec.wire import section
+from cpmspec.wire.headers import COMPACT, Header, Headers, PlainHeader, canonical, decode, encode, split_list
 from cpmspec.wire.section import Fault, parse_section
 
 PROPERTY = settings(deadline=None, derandomize=True, database=None)
@@ -114,6 +115,31 @@ def test_changes_leave_the_original_and_the_order() -> None:
     assert [h.value for h in headers.replaced("Date", "d")] == ["1", "x", "2", "y", "d"]
     assert len(headers) == 4
     assert headers[1:3].octets() == b"To: x\r\nv: 2\r\n"
+
+
+def test_a_section_shows_its_names_and_values_and_can_be_filtered() -> None:
+    headers = parse_section(b"Via: 1\r\nX-y : z\r\n\r\n", 0, Header).headers
+    assert repr(headers) == "Headers([('Via', '1'), ('X-y', 'z')])"
+    assert headers.where(lambda header: header.key != "via").octets() == b"X-y : z\r\n"
+    assert headers == Headers(headers)
+    assert (hash(headers), headers.keys) == (hash(Headers(headers)), ("via", "x-y"))
+    assert headers[-1] == Header("X-y", "z", b"X-y : z\r\n")
+
+
+LINES = [
+    "Via: a\r\n", "X:b\r\n", " fold\r\n", "c : d\r\n", ": e\r\n", "no\r\n", "l: 5\n", "f\rg: h\r\n", "\r\n", "To\r\n",
+]  # fmt: skip
+
+
+@PROPERTY
+@given(st.lists(st.sampled_from(LINES)).map("".join), st.sampled_from([Header, PlainHeader]))
+def test_the_usual_way_to_read_a_section_is_the_long_way(text: str, kind: type[Header]) -> None:
+    octets = f"{text}\r\n".encode()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(section, "_plain", lambda *_: None)
+        long = parse_section(octets, 0, kind)
+    assert parse_section(octets, 0, kind) == long
+    assert parse_section(octets, 0, kind).headers.keys == long.headers.keys
 
 
 def test_compact_forms_are_sips_alone() -> None:

@@ -61,6 +61,10 @@ def test_any_split_gives_the_same_and_nothing_is_lost(octets: bytes, places: lis
         (b'a SETMETADATA "" (/x {2}\r\nab)\r\n', "SETMETADATA", (b"", b"(/x {2}\r\nab)")),
         (b"a APPEND x ~{3}\r\na\0b\r\n", "APPEND", (b"x", b"a\0b")),
         (b"a AUTHENTICATE PLAIN AGEAYg==\r\n", "AUTHENTICATE", (b"PLAIN", b"AGEAYg==")),
+        (b"a STORE 1 (\\Seen\r\n", "STORE", (b"1", b"(\\Seen")),
+        (b'a LOGIN alice "sec\\\r\n', "LOGIN", (b"alice", b'"sec\\')),
+        (b'a LOGIN alice "secret\r\n', "LOGIN", (b"alice", b'"secret')),
+        (b"a NOOP )\r\n", "NOOP", (b")",)),
     ],
 )  # fmt: skip
 def test_commands(octets: bytes, name: str, arguments: tuple[bytes, ...]) -> None:
@@ -145,6 +149,17 @@ def test_responses(octets: bytes, tag: str, text: bytes, status: str | None, lit
     (response,) = ImapResponseStream().feed(octets)
     assert (response.tag, response.text, response.status) == (tag, text, status)
     assert (response.literals, response.raw) == (literals, octets)
+
+
+def test_what_makes_no_response_yet_is_pending() -> None:
+    stream = ImapResponseStream()
+    assert stream.feed(b"* 1 FETCH (BODY[] {4}\r\nab") == []
+    assert stream.pending == b"* 1 FETCH (BODY[] {4}\r\nab"
+
+
+@pytest.mark.parametrize("octets", [b"&A-", b"&AGE,-", b"&=-", b"&", b"\xff"])
+def test_what_is_no_modified_utf_7_stays(octets: bytes) -> None:
+    assert decode_mailbox(octets).encode("utf-8", "surrogateescape") == octets
 
 
 def test_an_endless_line_comes_out_in_pieces() -> None:

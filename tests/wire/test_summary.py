@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cpmspec.wire.summary import Count, build_summary, parse_summary
+from corpora import Case, corpus, distinct, told
+from cpmspec.wire.headers import Header, Headers
+from cpmspec.wire.summary import MAX_COUNT, Count, build_summary, build_unchecked, parse_summary
 
 PROPERTY = settings(deadline=None, derandomize=True, database=None)
 
@@ -22,6 +24,38 @@ SUMMARY = (
     b"To: <sip:alice@example.com>\r\n"
     b"Subject: long\r\n words\r\n"
 )
+
+CASES = corpus("summary")
+
+
+def test_the_corpus_has_many_distinct_cases() -> None:
+    assert distinct(CASES) >= 30
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_corpus(case: Case) -> None:
+    summary = parse_summary(case.octets)
+    assert told(summary.violations) == case.violations
+    assert summary.octets() == case.octets
+    if case.facts:
+        assert (summary.waiting, summary.account or "") == (case.facts["waiting"], case.facts["account"])
+        assert [str(count) for count in summary.counts] == case.facts["counts"]
+        assert len(summary.messages) == case.facts["messages"]
+
+
+@PROPERTY
+@given(st.sampled_from(CASES), st.integers(min_value=0), st.integers(min_value=0, max_value=40), st.binary())
+def test_what_is_spoiled_is_kept(case: Case, at: int, cut: int, dirt: bytes) -> None:
+    octets = case.octets[:1000]
+    place = at % (len(octets) + 1)
+    spoiled = octets[:place] + dirt + octets[place + cut :]
+    summary = parse_summary(spoiled)
+    assert summary.octets() == spoiled
+    assert all(0 <= violation.offset <= len(spoiled) for violation in summary.violations)
+
+
+def test_the_first_of_two_statuses_counts() -> None:
+    assert parse_summary(b"Messages-Waiting: yes\r\nMessages-Waiting: no\r\n").waiting is True
 
 
 @PROPERTY
@@ -89,5 +123,15 @@ def test_nothing_new_does_not_wait() -> None:
 def test_building_refuses_injection_and_nonsense() -> None:
     with pytest.raises(ValueError, match="CR, LF or NUL"):
         build_summary([], [[("Subject", "a\r\n\r\nTo: b")]])
-    with pytest.raises(ValueError, match="negative"):
-        build_summary([("Pager-Message", -1, 0)], [])
+    for wrong in (("x", -1, 0), Count("x", 0, 0, 0, -1), ("x", 0, MAX_COUNT + 1)):
+        with pytest.raises(ValueError, match="negative count, or one above"):
+            build_summary([wrong], [])
+    with pytest.raises(ValueError, match="no token"):
+        build_summary([("Pager Message", 1, 0)], [])
+    with pytest.raises(ValueError, match="no URI"):
+        build_summary([], [], "alice")
+
+
+def test_anything_wrong_can_be_built() -> None:
+    octets = build_unchecked([Headers(), Headers([Header.unchecked("To", "a", b"To a\n")])])
+    assert octets == b"\r\nTo a\n"

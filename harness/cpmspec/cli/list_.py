@@ -136,7 +136,7 @@ def _described(item: pytest.Item) -> list[dict[str, Any]]:
 
 def _print(found: dict[str, list[dict[str, Any]]]) -> None:
     for requirement in found.get("requirements", ()):
-        print(f"{requirement['id']:16} {requirement['class']}  {requirement['clause']:28} {requirement['title']}")
+        print(f"{requirement['id']:24} {requirement['class']}  {requirement['clause']:28} {requirement['title']}")
     if len(found) > 1:
         print()
     for case in found.get("cases", ()):

@@ -20,6 +20,8 @@ _STYLES = {"pass": "green", "fail": "bold red", "error": "bold magenta", "inconc
 PLAIN_WIDTH = 120
 #: columns that a terminal needs for the titles of the requirements too
 WIDTH_FOR_TITLES = 100
+#: characters of what a group of rules is from
+LONGEST_SOURCE = 44
 #: how many cases are named for a requirement that did not pass
 NAMED_CASES = 3
 
@@ -83,14 +85,23 @@ def _line(console: Console, name: str, text: str, *, style: str = "") -> None:
 
 
 def _table(catalogue: Catalogue, verdicts: Mapping[str, str], cases: Lines, width: int) -> Table:
-    """One row for each requirement that applies or that some trace touched; titles only where there is room."""
+    """One row for each requirement that applies or that some trace touched; titles only where there is room.
+
+    The rules of the RFCs are many: those of a group that were kept, or that nothing was seen of, share two rows.
+    """
     touched = _touched(cases)
-    rows = []
+    rows: list[tuple[str, ...]] = []
+    shared: dict[tuple[str, str], list[str]] = {}
     for name, verdict in verdicts.items():
         requirement = catalogue.requirements.get(name)
-        clause, cls = (requirement.clause, requirement.cls.value) if requirement else ("?", "?")
-        title = requirement.title if requirement else "not in this catalogue"
-        rows.append((name, clause, cls, verdict, str(len(touched.get(name, ()))), title))
+        if requirement is None:
+            rows.append((name, "?", "?", verdict, str(len(touched.get(name, ()))), "not in this catalogue"))
+        elif requirement.of_an_rfc and verdict in ("pass", "none"):
+            shared.setdefault((requirement.group, verdict), []).append(name)
+        else:
+            clause, cls = requirement.clause, requirement.cls.value
+            rows.append((name, clause, cls, verdict, str(len(touched.get(name, ()))), requirement.title))
+    rows += [_shared(catalogue, names, verdict, touched) for (_, verdict), names in sorted(shared.items())]
     columns = _COLUMNS if width >= WIDTH_FOR_TITLES else _COLUMNS[:-1]
     widths = [max(len(row[index]) for row in (_COLUMNS, *rows)) for index in range(len(columns))]
     if columns == _COLUMNS:
@@ -103,6 +114,20 @@ def _table(catalogue: Catalogue, verdicts: Mapping[str, str], cases: Lines, widt
         styled = [Text(cell, style=_STYLES.get(cell, "")) for cell in row]
         table.add_row(*styled[: len(columns)])
     return table
+
+
+def _shared(
+    catalogue: Catalogue, names: Sequence[str], verdict: str, touched: Mapping[str, Sequence[str]]
+) -> tuple[str, ...]:
+    """The row of the rules of a group that have one verdict."""
+    requirements = [catalogue.requirements[name] for name in names]
+    classes = "".join(sorted({one.cls.value for one in requirements}))
+    seen = {case for name in names for case in touched.get(name, ())}
+    said = "kept" if verdict == "pass" else "of which nothing was seen"
+    first = requirements[0]
+    rules = f"{len(names)} rule{'s' if len(names) > 1 else ''} {said}"
+    source = first.source if len(first.source) <= LONGEST_SOURCE else f"{first.source[: LONGEST_SOURCE - 1]}…"
+    return f"{first.group}-*", source, classes, verdict, str(len(seen)), rules
 
 
 def _touched(cases: Lines) -> dict[str, list[str]]:
@@ -161,6 +186,6 @@ def _undecided(cases: Lines) -> Iterable[Text]:
 def _reason(line: Line, requirement: str, verdict: str) -> str:
     for finding in line["judgement"]["findings"]:
         if finding["requirement"] == requirement and finding["verdict"] == verdict:
-            frames = f" (frame {finding['frames'][0]})" if finding["frames"] else ""
+            frames = f" (frame {finding['frames'][0]})" if finding.get("frames") else ""
             return f"{finding['reason']}{frames}"
     return str(line["reason"])

@@ -94,9 +94,9 @@ class Anatomy:
     def _encapsulated(self, part: Part) -> Encapsulated | None:
         full, octets = part.content_type.full, part.decoded()
         if full in SIP_TYPES:
-            return Encapsulated(part, full, "sip", parse_fragment(full, octets), declared=True)
+            return Encapsulated(part, full, "sip", parse_fragment(part.content_type.text, octets), declared=True)
         if full == MSRP_TYPE:
-            return Encapsulated(part, full, "msrp", parse_fragment(full, octets), declared=True)
+            return Encapsulated(part, full, "msrp", parse_fragment(part.content_type.text, octets), declared=True)
         if any(octets == one.content for one in self._deferred):
             return None  # the actual message, even if it looks like headers
         section = octets.split(b"\r\n\r\n", 1)[0]

@@ -7,15 +7,24 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from cpmspec.evidence.context import ServedUser
-from cpmspec.evidence.trace import Pco, Trace
+from cpmspec.evidence.trace import Frame, Pco, Trace
 from cpmspec.judge.anatomy import Anatomy
 from cpmspec.judge.deferred import Deferred, deferred_messages
 from cpmspec.judge.notices import Notice, Registration, notices, registrations
-from cpmspec.judge.octets import MsrpSeen, SipSeen, StoreCommand, msrp_messages, sip_messages, store_commands
+from cpmspec.judge.octets import (
+    MsrpSeen,
+    SipSeen,
+    SipWrong,
+    StoreCommand,
+    msrp_messages,
+    sip_messages,
+    store_commands,
+)
 from cpmspec.judge.records import Record, records
 from cpmspec.judge.sessions import DeliverySession, Outcome, delivery_sessions
 from cpmspec.judge.settings import Settings
 from cpmspec.judge.transfers import Attempt
+from cpmspec.wire.msrp import Unreadable
 from cpmspec.wire.sip import SipRequest
 
 #: a 200 that leaves less than this before our side breaks the connection may not have been read
@@ -72,9 +81,18 @@ class Facts:
         return max(last, self.context.closed_us or 0)
 
     @cached_property
+    def _sip(self) -> tuple[list[SipSeen], list[SipWrong]]:
+        return sip_messages(self.trace)
+
+    @property
     def sip(self) -> list[SipSeen]:
         """All SIP messages."""
-        return sip_messages(self.trace)[0]
+        return self._sip[0]
+
+    @property
+    def sip_wrong(self) -> list[SipWrong]:
+        """What should have been SIP messages."""
+        return self._sip[1]
 
     @cached_property
     def isc(self) -> list[SipSeen]:
@@ -82,14 +100,28 @@ class Facts:
         return [seen for seen in self.sip if seen.frame.pco is Pco.ISC]
 
     @cached_property
+    def _msrp(self) -> dict[Pco, tuple[list[MsrpSeen], list[tuple[Frame, Unreadable]]]]:
+        return {pco: msrp_messages(self.trace, pco) for pco in (Pco.MSRP, Pco.MO)}
+
+    @property
     def msrp(self) -> list[MsrpSeen]:
         """The MSRP messages between client and PF."""
-        return msrp_messages(self.trace, Pco.MSRP)[0]
+        return self._msrp[Pco.MSRP][0]
+
+    @property
+    def mo(self) -> list[MsrpSeen]:
+        """The MSRP messages between originator and PF."""
+        return self._msrp[Pco.MO][0]
+
+    @property
+    def msrp_wrong(self) -> list[tuple[Frame, Unreadable]]:
+        """What should have been MSRP messages, at both points; only the first piece of a run says what is wrong."""
+        return [*self._msrp[Pco.MSRP][1], *self._msrp[Pco.MO][1]]
 
     @cached_property
     def deferred(self) -> tuple[Deferred, ...]:
         """The deferred messages, in the order in which the PF accepted them."""
-        return deferred_messages(self.isc, msrp_messages(self.trace, Pco.MO)[0], self.users)
+        return deferred_messages(self.isc, self.mo, self.users)
 
     @cached_property
     def _sessions(self) -> tuple[tuple[DeliverySession, ...], tuple[Attempt, ...]]:
@@ -198,11 +230,6 @@ class Facts:
     def sessions_of(self, user: ServedUser) -> tuple[DeliverySession, ...]:
         """The sessions of one user, in order."""
         return tuple(session for session in self.sessions if session.user == user)
-
-    def present_at(self, user: ServedUser, us: int) -> bool:
-        """Whether the user was registered at that time."""
-        before = [one for one in self.registrations if one.user == user and one.seen.us <= us]
-        return bool(before) and before[-1].present
 
     def fate(self, attempt: Attempt) -> Fate:
         """How the transfer ended as far as the IUT can know (statements B27, C13, C14; IXIT ``delivered_means``)."""

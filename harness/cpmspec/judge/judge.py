@@ -7,7 +7,30 @@ from dataclasses import replace
 
 from cpmspec.evidence.trace import Trace
 from cpmspec.judge.catalogue import Catalogue, Requirement, RequirementClass
-from cpmspec.judge.checks import bye, completeness, content, fragments, history, outcome, session
+from cpmspec.judge.checks import (
+    bye,
+    completeness,
+    content,
+    fragments,
+    grammar,
+    history,
+    identity_rules,
+    imdn_rules,
+    imdn_wrapping,
+    msrp_answers,
+    msrp_binding,
+    msrp_reactions,
+    msrp_rules,
+    outcome,
+    sdp_rules,
+    security_rules,
+    session,
+    sip_dialog_rules,
+    sip_message_rules,
+    sip_session_rules,
+    sip_transaction_rules,
+    store_rules,
+)
 from cpmspec.judge.facts import Facts
 from cpmspec.judge.verdict import Blame, Finding, Grade, Judgement, Verdict
 
@@ -19,6 +42,20 @@ CHECKS = (
     *bye.CHECKS,
     *outcome.CHECKS,
     *history.CHECKS,
+    *msrp_rules.CHECKS,
+    *msrp_answers.CHECKS,
+    *msrp_binding.CHECKS,
+    *msrp_reactions.CHECKS,
+    *sdp_rules.CHECKS,
+    *sip_message_rules.CHECKS,
+    *sip_session_rules.CHECKS,
+    *sip_dialog_rules.CHECKS,
+    *sip_transaction_rules.CHECKS,
+    *identity_rules.CHECKS,
+    *imdn_rules.CHECKS,
+    *imdn_wrapping.CHECKS,
+    *store_rules.CHECKS,
+    *security_rules.CHECKS,
 )
 
 
@@ -30,11 +67,11 @@ def judge(trace: Trace, catalogue: Catalogue) -> Judgement:
     """
     facts = Facts(trace)
     context = trace.context
-    applicable = {requirement.id for requirement in catalogue.applicable(context.pics)}
+    applicable = {requirement.id: requirement for requirement in catalogue.applicable(context.pics)}
+    over_all = (finding for check in CHECKS for finding in check(facts))
     findings = tuple(
-        _classed(finding, catalogue.requirements[finding.requirement], context.binds)
-        for check in CHECKS
-        for finding in check(facts)
+        _classed(finding, applicable[finding.requirement], context.binds)
+        for finding in (*over_all, *grammar.judged(facts, applicable.values()))
         if finding.requirement in applicable
     )
     found = Judgement(context.case, Verdict.NONE, "", None, facts.closed, findings)
@@ -46,6 +83,8 @@ def _classed(finding: Finding, requirement: Requirement, binds: Iterable[str]) -
     """Give a finding the weight of its requirement's class: an interpretation fails only where it binds."""
     if finding.verdict is not Verdict.FAIL or requirement.id in binds:
         return finding
+    if requirement.level == "MAY":  # never judged: a limit of ours, or a freedom
+        return replace(finding, verdict=Verdict.PASS, grade=Grade.INFORMATIONAL)
     if requirement.cls is RequirementClass.INTERPRETATION:
         return replace(finding, verdict=Verdict.INCONC, blame=Blame.INTERPRETATION)
     if requirement.cls is RequirementClass.REFERENCED and requirement.level == "SHOULD":

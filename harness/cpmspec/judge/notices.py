@@ -142,7 +142,7 @@ def _xpath(body: bytes, path: str) -> tuple[str, ...]:
         return ()
     try:
         nodes = root.findall("/".join(names[1:])) if names[1:] else [root]
-    except SyntaxError:
+    except (SyntaxError, TypeError):  # ElementTree raises either for a path that it cannot read
         return ()
     if attribute:
         return tuple(value for node in nodes if (value := node.get(attribute)) is not None)

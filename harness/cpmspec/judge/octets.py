@@ -105,25 +105,45 @@ def _streams(trace: Trace, pcos: Iterable[Pco]) -> dict[tuple[Pco, int, Role], l
     return streams
 
 
-def _is_msrp(frames: list[Frame]) -> bool:
-    return frames[0].connection != 0 and frames[0].octets.lstrip(b"\r\n")[:5] == b"MSRP "
+def _msrp_connections(trace: Trace) -> frozenset[int]:
+    """The connections that carry MSRP: what either side says first on one of them begins so."""
+    return frozenset(
+        connection
+        for (_, connection, _), frames in _streams(trace, Pco).items()
+        if connection and frames[0].octets.lstrip(b"\r\n")[:5].upper() == b"MSRP "
+    )
+
+
+def _cut(trace: Trace, frames: list[Frame]) -> bool:
+    """Whether octets before the first frame of a stream may be missing.
+
+    The opening of a connection that the trace did not see is written down with the time of its first octets.
+    """
+    first = frames[0]
+    return first.connection != 0 and any(
+        frame.kind is Kind.OPEN and frame.connection == first.connection and frame.time_us >= first.time_us
+        for frame in trace.frames
+    )
 
 
 def sip_messages(trace: Trace) -> tuple[list[SipSeen], list[SipWrong]]:
     """All SIP messages of the trace in order, and what should have been one."""
     seen: list[SipSeen] = []
     wrong: list[SipWrong] = []
+    msrp = _msrp_connections(trace)
     for (_, connection, _), frames in _streams(trace, (Pco.ISC, Pco.GM, Pco.MO)).items():
-        if _is_msrp(frames):
+        if connection in msrp:
             continue
         stream = SipStream() if connection else None
+        resuming = _cut(trace, frames)  # what precedes the first message may be the end of another
         for frame in frames:
             parsed = stream.feed(frame.octets) if stream else _datagram(frame.octets)
             for message in parsed:
-                if isinstance(message, SipUnreadable):
-                    wrong.append(SipWrong(frame, message))
-                else:
+                if not isinstance(message, SipUnreadable):
                     seen.append(SipSeen(frame, message))
+                    resuming = False
+                elif not resuming:
+                    wrong.append(SipWrong(frame, message))
     return sorted(seen, key=lambda one: one.frame.number), wrong
 
 
@@ -136,39 +156,41 @@ def msrp_messages(trace: Trace, pco: Pco) -> tuple[list[MsrpSeen], list[tuple[Fr
     """All MSRP requests and responses at a PCO in the order of their first octets, and what is none."""
     seen: list[MsrpSeen] = []
     wrong: list[tuple[Frame, Unreadable]] = []
-    for frames in _streams(trace, (pco,)).values():
-        if pco is Pco.MO and not _is_msrp(frames):
+    msrp = _msrp_connections(trace)
+    for (_, connection, _), frames in _streams(trace, (pco,)).items():
+        if pco is Pco.MO and connection not in msrp:
             continue
-        seen.extend(_msrp_stream(frames, wrong))
+        resuming = _cut(trace, frames) and frames[0].octets[:5].upper() != b"MSRP "
+        seen.extend(_msrp_stream(frames, wrong, resuming=resuming))
     return sorted(seen, key=lambda one: (one.first.number, one.last.number)), wrong
 
 
-def _msrp_stream(frames: list[Frame], wrong: list[tuple[Frame, Unreadable]]) -> Iterator[MsrpSeen]:
-    stream = MsrpStream()
-    current: MsrpSeen | None = None
+def _msrp_stream(frames: list[Frame], wrong: list[tuple[Frame, Unreadable]], *, resuming: bool) -> Iterator[MsrpSeen]:
+    stream = MsrpStream(resuming=resuming)
+    current: list[MsrpSeen] = []  # the message that is open, if one is
     begun: Frame | None = None  # where the octets begin that the stream holds back, a head cut by the end of a frame
     for frame in frames:
         for event in stream.feed(frame.octets):
             match event:
                 case FrameBegin():
-                    current = MsrpSeen(begun or frame, frame, event.head)
-                case FrameData() if current is not None:
-                    current.pieces.append(event.octets)
-                    current.last = frame
-                case FrameEnd() if current is not None:
-                    current.last, current.flag, current.violations = frame, event.flag, event.violations
-                    current.body = b"".join(current.pieces) if current.pieces or current.head.content_type else None
-                    yield current
-                    current = None
-                case Unreadable():
-                    wrong.append((frame, event))
+                    current.append(MsrpSeen(begun or frame, frame, event.head))
+                case FrameData():
+                    current[-1].pieces.append(event.octets)
+                    current[-1].last = frame
+                case FrameEnd():
+                    one = current.pop()
+                    one.last, one.flag, one.violations = frame, event.flag, event.violations
+                    yield _with_body(one)
                 case _:
-                    pass  # data or an end without a beginning: reported by the parser with the octets before it
+                    wrong.append((frame, event))
             begun = frame
         begun = (begun or frame) if stream.pending and stream.open_head is None else None
-    if current is not None:
-        current.body = b"".join(current.pieces) if current.pieces or current.head.content_type else None
-        yield current
+    yield from map(_with_body, current)
+
+
+def _with_body(one: MsrpSeen) -> MsrpSeen:
+    one.body = b"".join(one.pieces) if one.pieces or one.head.content_type else None
+    return one
 
 
 @dataclass(slots=True)
@@ -210,10 +232,9 @@ def _store_connection(trace: Trace, connection: int) -> Iterator[StoreCommand]:
             for response in answered.feed(frame.octets):
                 if response.tag in ("*", "+") or _settle(pending, response):
                     continue
-                if asked.awaiting:
-                    refused = asked.abandon()  # a literal that was announced and refused (RFC 3501 7.5)
-                    if refused is not None and begun is not None:
-                        pending.append(_Pending(begun, begun, account, refused, response.text))
+                # a literal that was announced and refused (RFC 3501 7.5)
+                if asked.awaiting and (refused := asked.abandon()) is not None and begun is not None:
+                    pending.append(_Pending(begun, begun, account, refused, response.text))
                     begun = None
                 elif asked.pending:
                     early[response.tag] = response.text  # a literal that comes although it is refused (RFC 7888 4)

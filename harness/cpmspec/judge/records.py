@@ -40,11 +40,6 @@ class Record:
         return self.command.first.time_us
 
     @property
-    def end_us(self) -> int:
-        """When its last octets crossed."""
-        return self.command.last.time_us
-
-    @property
     def frame(self) -> int:
         """The packet with the start of the command."""
         return self.command.first.number

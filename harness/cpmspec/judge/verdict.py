@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -20,7 +20,7 @@ class Verdict(StrEnum):
     @property
     def rank(self) -> int:
         """Position in the order, 0 for ``none``."""
-        return _ORDER.index(self)
+        return _RANKS[self]
 
     @classmethod
     def worst(cls, verdicts: Iterable[Verdict]) -> Verdict:
@@ -28,7 +28,7 @@ class Verdict(StrEnum):
         return max(verdicts, key=lambda verdict: verdict.rank, default=cls.NONE)
 
 
-_ORDER = tuple(Verdict)
+_RANKS = {verdict: rank for rank, verdict in enumerate(Verdict)}
 
 
 class Blame(StrEnum):
@@ -62,8 +62,16 @@ class Finding:
     grade: Grade = Grade.STRICT
 
     def to_json(self) -> dict[str, Any]:
-        """A plain JSON object."""
-        return asdict(self)
+        """A plain JSON object; what is as by default is left out: most findings are passes with nothing to show."""
+        told: dict[str, Any] = {"requirement": self.requirement, "verdict": self.verdict, "reason": self.reason}
+        for name in ("expected", "actual", "blame"):
+            if value := getattr(self, name):
+                told[name] = value
+        if self.frames:
+            told["frames"] = list(self.frames)
+        if self.grade is not Grade.STRICT:
+            told["grade"] = self.grade
+        return told
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +92,12 @@ class Judgement:
     @property
     def requirements(self) -> dict[str, Verdict]:
         """Each requirement that the trace touches, with its verdict."""
-        return {finding.requirement: self.of(finding.requirement) for finding in self.findings}
+        found: dict[str, Verdict] = {}
+        for one in self.findings:
+            before = found.get(one.requirement)
+            if before is None or one.verdict.rank > before.rank:
+                found[one.requirement] = one.verdict
+        return found
 
     def to_json(self) -> dict[str, Any]:
         """A plain JSON object."""

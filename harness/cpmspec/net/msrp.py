@@ -1,6 +1,8 @@
 """MSRP over TCP and TLS: connections with back-pressure both ways, and a listener (RFC 4975 5.4).
 
-A connection says what arrives as events of :class:`cpmspec.wire.msrp.MsrpStream`; it decides nothing about sessions.
+A connection says what arrives as events of :class:`cpmspec.wire.msrp.MsrpStream`. Given the endpoint's sessions
+(:class:`cpmspec.protocol.msrp_binding.Bindings`), it hands on only what is for one of them and answers the rest itself;
+without, it decides nothing about sessions.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ from typing import TypeAlias, cast
 
 from cpmspec.net.clock import now_us
 from cpmspec.net.tap import Address, Tap, TapEvent, TapKind, address_of, next_connection
-from cpmspec.wire.msrp import MsrpEvent, MsrpStream
+from cpmspec.protocol.msrp_binding import Binding, Bindings, Event
+from cpmspec.wire.msrp import FrameBegin, FrameEnd, MsrpEvent, MsrpHead, MsrpStream, Unreadable, build_response
 
 #: told each event of the stream, in order
 OnEvent: TypeAlias = Callable[[MsrpEvent], None]
@@ -30,13 +33,21 @@ class MsrpConnection(asyncio.Protocol):
     Events that arrive before :attr:`on_event` is set wait for it; so does the end for :attr:`on_close`.
     """
 
-    def __init__(self, *, tls: bool = False, tap: Tap | None = None, outbound: Outbound | None = None) -> None:
+    def __init__(
+        self, *, tls: bool = False, tap: Tap | None = None, outbound: Outbound | None = None,
+        bindings: Bindings | None = None,
+    ) -> None:  # fmt: skip
         self.tls = tls
+        self.session: Binding | None = None  #: with bindings: whose the message is that is being told
+        self.on_writable: Callable[[], None] | None = None  #: told when the peer takes octets again
         self.number = next_connection()  #: the tap's number of this connection
         self.local: Address = ("", 0)
         self.remote: Address = ("", 0)
         self._tap = tap
         self._outbound = outbound
+        self._bindings = bindings
+        self._refused: tuple[MsrpHead, int] | None = None
+        self._corked: list[bytes] | None = None
         self._made: Callable[[MsrpConnection], None] | None = None
         self._active = True
         self._transport: asyncio.Transport | None = None
@@ -88,6 +99,11 @@ class MsrpConnection(asyncio.Protocol):
         return not self._writable.is_set()
 
     @property
+    def unsent(self) -> int:
+        """How many octets were written that the system did not take yet."""
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
+    @property
     def reason(self) -> Exception | None:
         """Why the connection is gone: ``None`` while it is there and after an orderly end."""
         return self._reason
@@ -114,12 +130,17 @@ class MsrpConnection(asyncio.Protocol):
 
         :raises ConnectionError: the connection is gone or closing.
         """
-        if not self.is_open or self._transport is None:
+        transport = self._transport
+        if transport is None or transport.is_closing():
             raise self._broken()
         changed = octets if self._outbound is None else self._outbound(octets)
         if changed:
-            self._observe("data", sent=True, octets=changed)
-            self._transport.write(changed)
+            if self._tap is not None:
+                self._observe("data", sent=True, octets=changed)
+            if self._corked is None:
+                transport.write(changed)
+            else:
+                self._corked.append(changed)
 
     def pause_reading(self) -> None:
         """Take no more octets from the peer until :meth:`resume_reading`."""
@@ -134,6 +155,7 @@ class MsrpConnection(asyncio.Protocol):
     def close(self) -> None:
         """End in order: what was written is sent first, then FIN."""
         if self.is_open and self._transport is not None:
+            self._uncork()
             self._observe("close", sent=True)
             self._transport.close()
 
@@ -142,6 +164,7 @@ class MsrpConnection(asyncio.Protocol):
         if self._transport is None or self._gone.is_set():
             return
         self._observe("reset", sent=True)
+        self._corked = None
         handle = self._transport.get_extra_info("socket")
         if handle is not None:
             cast("socket.socket", handle).setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -150,6 +173,7 @@ class MsrpConnection(asyncio.Protocol):
     def half_close(self) -> None:
         """Send FIN and keep reading; over TLS, which knows no half-close, nothing happens."""
         if self.is_open and self._transport is not None and self._transport.can_write_eof():
+            self._uncork()
             self._transport.write_eof()
 
     async def wait_closed(self) -> None:
@@ -175,8 +199,32 @@ class MsrpConnection(asyncio.Protocol):
         for event in events:
             if self._on_event is None:
                 self._backlog.append(event)
-            else:
+            elif self._bindings is None or self._belongs(event, self._bindings):
                 self._on_event(event)
+
+    def _belongs(self, event: MsrpEvent, bindings: Bindings) -> bool:
+        """Whether an event is part of a message for a session; a request that is for none is answered at its end."""
+        if isinstance(event, FrameBegin):
+            found = bindings.route(event.head, self.number, tls=self.tls)
+            if isinstance(found, Binding):
+                self.session, self._refused = found, None
+                return True
+            self.session, self._refused = None, (event.head, found)
+            return False
+        if self._refused is None or isinstance(event, Unreadable):
+            return True
+        if isinstance(event, FrameEnd):
+            (head, status), self._refused = self._refused, None
+            # RFC 4975 7.1.4: no answer to a request that wants none; a request without paths has no way back
+            if head.failure_report != "no" and head.answerable and self.is_open:
+                self.write(build_response(head, status))
+        return False
+
+    def _uncork(self) -> None:
+        """Write what was kept while events were told: many short answers are one packet."""
+        corked, self._corked = self._corked, None
+        if corked and self._transport is not None:
+            self._transport.write(b"".join(corked))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the event loop: the connection, and its TLS session, stands."""
@@ -190,7 +238,11 @@ class MsrpConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Called by the event loop: octets arrived."""
         self._observe("data", sent=False, octets=data)
-        self._deliver(self._stream.feed(data))
+        self._corked = []
+        try:
+            self._deliver(self._stream.feed(data))
+        finally:
+            self._uncork()
 
     def eof_received(self) -> None:
         """Called by the event loop: the peer ended in order; what was written is still sent, then we close too."""
@@ -203,6 +255,8 @@ class MsrpConnection(asyncio.Protocol):
         self._gone.set()
         self._writable.set()
         self._deliver(self._stream.close())
+        if self._bindings is not None:
+            self._bindings.lost(self.number)
         if self._on_close is not None:
             self._on_close(exc)
 
@@ -213,13 +267,16 @@ class MsrpConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Called by the event loop: the peer takes octets again."""
         self._writable.set()
+        if self.on_writable is not None:
+            self.on_writable()
 
     @classmethod
     def accepted(
-        cls, made: Callable[[MsrpConnection], None], *, tls: bool, tap: Tap | None, outbound: Outbound | None
-    ) -> MsrpConnection:
+        cls, made: Callable[[MsrpConnection], None], *, tls: bool, tap: Tap | None, outbound: Outbound | None,
+        bindings: Bindings | None = None,
+    ) -> MsrpConnection:  # fmt: skip
         """A connection that a listener takes: ``made`` is called with it when it stands."""
-        connection = cls(tls=tls, tap=tap, outbound=outbound)
+        connection = cls(tls=tls, tap=tap, outbound=outbound, bindings=bindings)
         connection._made, connection._active = made, False
         return connection
 
@@ -244,16 +301,20 @@ async def listen_msrp(
     ssl: ssl.SSLContext | None = None,
     tap: Tap | None = None,
     outbound: Outbound | None = None,
+    bindings: Bindings | None = None,
 ) -> MsrpListener:
     """Listen on a numeric address, IPv4 or IPv6; port 0 takes a free one.
 
     ``on_connection`` is called for each connection as soon as it stands and sets its ``on_event`` and ``on_close``.
+    ``bindings`` are the endpoint's sessions, if the connections are to know them.
 
     :raises OSError: the address cannot be had.
     """
 
     def accept() -> MsrpConnection:
-        return MsrpConnection.accepted(on_connection, tls=ssl is not None, tap=tap, outbound=outbound)
+        return MsrpConnection.accepted(
+            on_connection, tls=ssl is not None, tap=tap, outbound=outbound, bindings=bindings
+        )
 
     return MsrpListener(await asyncio.get_running_loop().create_server(accept, host, port, ssl=ssl))
 
@@ -267,17 +328,29 @@ async def connect_msrp(
     local: Address | None = None,
     tap: Tap | None = None,
     outbound: Outbound | None = None,
+    bindings: Bindings | None = None,
+    session: Binding | None = None,
 ) -> MsrpConnection:
     """Connect to a numeric address, IPv4 or IPv6, from ``local`` if given.
 
+    ``session`` is the one of ``bindings`` that we connect for as the active side: it is told how that came out, and its
+    first SEND is to be sent at once (RFC 4975 5.4).
+
     :raises OSError: nobody listens there, or (``ssl.SSLError``) TLS fails.
     """
-    _, connection = await asyncio.get_running_loop().create_connection(
-        lambda: MsrpConnection(tls=ssl is not None, tap=tap, outbound=outbound),
-        host,
-        port,
-        ssl=ssl,
-        server_hostname=server_hostname,
-        local_addr=local,
-    )
+    try:
+        _, connection = await asyncio.get_running_loop().create_connection(
+            lambda: MsrpConnection(tls=ssl is not None, tap=tap, outbound=outbound, bindings=bindings),
+            host,
+            port,
+            ssl=ssl,
+            server_hostname=server_hostname,
+            local_addr=local,
+        )
+    except OSError:
+        if session is not None:
+            session.fire(Event.NOT_CONNECTED)
+        raise
+    if session is not None:
+        session.connected(connection.number)
     return connection

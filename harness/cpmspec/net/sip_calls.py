@@ -12,11 +12,14 @@ from contextlib import suppress
 from typing import Protocol, TypeAlias
 
 from cpmspec.net.sip_hops import Hop, SipError, SipTimeout, SipTransportError, hop_for, response_hop
+from cpmspec.net.sip_refresh import KeptSession
 from cpmspec.net.sip_runner import Runner
 from cpmspec.net.sip_sockets import Arrival, Channel
 from cpmspec.net.tap import Address
 from cpmspec.protocol.dialogs import Dialog
 from cpmspec.protocol.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
+from cpmspec.protocol.offer_answer import OfferAnswer
+from cpmspec.protocol.session_timer import SessionTimer
 from cpmspec.protocol.transaction_tables import State
 from cpmspec.protocol.transactions import (
     Deliver,
@@ -60,7 +63,8 @@ class Call:
     """A request of ours, from sending to its final response; for an INVITE also ACK, CANCEL and the dialog.
 
     ``dialog`` appears with the first response that makes one and is confirmed by the 2xx; ``answered`` is the final
-    response once there is one.
+    response once there is one. ``offers`` knows which descriptions were offered and answered, and ``problem`` what of
+    the peer's was out of place (RFC 3264, RFC 6337).
     """
 
     def __init__(self, wire: Wire, request: SipRequest, hop: Hop, on_provisional: OnResponse | None) -> None:
@@ -68,6 +72,8 @@ class Call:
         self.hop = hop
         self.dialog: Dialog | None = None
         self.answered: SipResponse | None = None
+        self.offers = OfferAnswer(established=request.to_tag is not None)
+        self.problem: ProtocolError | None = None
         self.on_provisional = on_provisional
         self.on_repeat: OnResponse | None = None  #: called with each 2xx to an INVITE after the first
         self._wire = wire
@@ -81,6 +87,7 @@ class Call:
 
     def start(self) -> None:
         """Send the request. The endpoint calls this."""
+        self.offers.sent(self.request)
         self._runner.run(self._transaction.start(self._runner.now()))
 
     async def response(self) -> SipResponse:
@@ -96,13 +103,28 @@ class Call:
     ) -> SipRequest:
         """Acknowledge the 2xx to an INVITE; repeated on its own for each repeated 2xx (RFC 3261 13.2.2.4).
 
-        :raises LocalProtocolError: there is no 2xx, or it lacked the Contact that makes a dialog.
+        :raises LocalProtocolError: there is no 2xx, or it lacked the Contact that makes a dialog; or the answer to an
+            offer in the 2xx is missing, or there was none to be answered (13.2.2.4; :meth:`Wire.send` sends anything).
         """
         if self.dialog is None or self.answered is None or not 200 <= self.answered.status < 300:
             raise LocalProtocolError("there is no 2xx with a dialog to acknowledge")
         ack = self.dialog.ack(headers, body)
+        self.offers.sent(ack)
         self._wire.send(ack, hop or hop_for(ack, self.hop))
         return ack
+
+    def keep(self, timer: SessionTimer, *, scale: float = 1.0) -> KeptSession:
+        """Let the session timer run that our INVITE asked for and its 2xx agreed to, or not (RFC 4028 7.2).
+
+        :raises LocalProtocolError: there is no 2xx with a dialog.
+        """
+        if self.dialog is None or self.answered is None or not 200 <= self.answered.status < 300:
+            raise LocalProtocolError("there is no session to keep")
+        timer.response(self.answered, asyncio.get_running_loop().time() / scale)
+        return KeptSession(
+            self._wire, self.dialog, timer, self.offers, hop=self.hop, first=self.request, peer=self.answered,
+            scale=scale,
+        )  # fmt: skip
 
     async def cancel(self) -> bool:
         """Cancel the request once a provisional response is there (RFC 3261 9.1).
@@ -145,6 +167,7 @@ class Call:
             self._runner.run(self._transaction.transport_error(self._runner.now()))
         if self._final.done():
             return
+        self.offers.gave_up()
         asked = f"{self.request.method} to {self.hop}"
         if kind == "transport":
             self._final.set_exception(SipTransportError(f"{asked}: {why}"))
@@ -170,6 +193,10 @@ class Call:
             self._repeat(response)
             return
         self._follow(response)
+        try:
+            self.offers.received(response)
+        except RemoteProtocolError as problem:
+            self.problem = problem
         if response.status < 200:
             self._heard.set()
             if self.on_provisional is not None:
@@ -214,7 +241,8 @@ class IncomingRequest:
 
     ``hop`` is where it came from, ``local`` the address it came to. ``ack`` tells that it is an ACK of a 2xx, which
     takes no answer. ``cancelled`` is set when a CANCEL came in time; the 487 has then been sent already. ``to_tag`` is
-    the tag for the To of our answers.
+    the tag for the To of our answers. ``offers`` knows which descriptions were offered and answered, and ``problem``
+    which was out of place or missing, on either side: who answers wrong on purpose is not hindered.
     """
 
     def __init__(self, wire: Wire, request: SipRequest, arrival: Arrival) -> None:
@@ -226,6 +254,8 @@ class IncomingRequest:
         self.cancelled = asyncio.Event()
         self.to_tag = request.to_tag or new_tag()
         self.answered: SipResponse | None = None  #: the final response
+        self.offers = OfferAnswer(established=request.to_tag is not None)
+        self.problem: ProtocolError | None = None
         self._wire = wire
         self._arrival = arrival
         self._repeat: SuccessRepeat | None = None
@@ -237,6 +267,7 @@ class IncomingRequest:
         if not self.ack:
             self._transaction = Transaction(request, client=False, reliable=arrival.hop.reliable, timing=wire.timing)
             self._runner = Runner(self._transaction, self._send, self._told)
+            self.offers.received(request)
 
     def start(self) -> None:
         """Begin the server transaction. The endpoint calls this."""
@@ -265,6 +296,8 @@ class IncomingRequest:
             self.to_tag = response.to_tag
         if first_final:
             self.answered = response
+        if first_final or response.status < 200:
+            self._observe(self.offers.sent, response)
         self._runner.run(self._transaction.respond(response, self._runner.now()))
         if first_final and success and repeat and self.request.method == "INVITE":
             self._repeat = SuccessRepeat(response, self._runner.now(), self._wire.timing)
@@ -299,8 +332,22 @@ class IncomingRequest:
         self._stop_repeat()
         if self._acknowledged.done():
             return self._repeat is None
+        self._observe(self.offers.received, ack)
         self._acknowledged.set_result(ack)
         return True
+
+    def keep(self, timer: SessionTimer, dialog: Dialog, *, scale: float = 1.0) -> KeptSession:
+        """Let the session timer run that our 2xx agreed to: ``timer`` has told its headers (RFC 4028 9).
+
+        ``dialog`` is the one that the 2xx made. Give the peer's later INVITEs and UPDATEs to :meth:`KeptSession.take`.
+
+        :raises LocalProtocolError: there is no 2xx of ours.
+        """
+        if self.answered is None or not 200 <= self.answered.status < 300:
+            raise LocalProtocolError("there is no session to keep")
+        return KeptSession(
+            self._wire, dialog, timer, self.offers, hop=self.hop, first=self.answered, peer=self.request, scale=scale
+        )
 
     def cancel(self) -> None:
         """A CANCEL came: 487 unless answered already (RFC 3261 9.2). The endpoint calls this."""
@@ -315,6 +362,13 @@ class IncomingRequest:
         self._stop_repeat()
         if not self._acknowledged.done():
             self._acknowledged.set_exception(TimeoutError("the endpoint was closed"))
+
+    def _observe(self, take: Callable[[SipRequest | SipResponse], None], message: SipRequest | SipResponse) -> None:
+        """Give a message to the machine of offer and answer, and keep what it says against it."""
+        try:
+            take(message)
+        except ProtocolError as problem:
+            self.problem = problem
 
     def _send(self, message: SipRequest | SipResponse) -> None:
         # the channel goes first; a lost connection is replaced by what the top Via says (18.2.2)

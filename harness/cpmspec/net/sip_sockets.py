@@ -23,6 +23,11 @@ from cpmspec.wire.sip import SipMessage, SipRequest, SipStream, SipUnreadable, p
 #: octets of receive buffer asked for on UDP sockets: bursts of a loaded run must not be lost on loopback
 UDP_RECEIVE_BUFFER: Final = 4 * 1024 * 1024
 
+#: octets that a peer may leave untaken on a connection before nothing more is read from him: each request that is read
+#: may add an answer. Two endpoints would have to leave so much to each other, beyond what their systems buffer, to wait
+#: for each other in vain.
+MAX_UNSENT: Final = 1024 * 1024
+
 # Linux: errors of earlier datagrams are queued, with the address they were sent to (man 7 ip, IP_RECVERR)
 _IP_RECVERR: Final = 11
 _IPV6_RECVERR: Final = 25
@@ -211,6 +216,7 @@ class StreamConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection stands (TLS: after the handshake)."""
         self._stream = stream = cast("asyncio.Transport", transport)
+        stream.set_write_buffer_limits(MAX_UNSENT)
         self.local = address_of(stream.get_extra_info("sockname"))
         if not self._opened_by_us:
             self.hop = Hop(self.transport, *address_of(stream.get_extra_info("peername")))
@@ -232,6 +238,16 @@ class StreamConnection(asyncio.Protocol):
                 if self._edge.stamping:
                     message = stamp_received(message, (self.hop.host, self.hop.port))
             self._edge.observer.received(message, Arrival(self.hop, self.local, self))
+
+    def pause_writing(self) -> None:
+        """The peer takes nothing: nothing is taken from him either."""
+        if self._stream is not None:
+            self._stream.pause_reading()
+
+    def resume_writing(self) -> None:
+        """The peer takes octets again."""
+        if self._stream is not None:
+            self._stream.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection; whoever waits for an answer on it is told."""

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, Self
 
+from cpmspec.protocol.dialog_table import DIALOG, Do, Event, State
 from cpmspec.protocol.errors import LocalProtocolError, RemoteProtocolError
 from cpmspec.wire.sip import SipRequest, SipResponse, build_request
 from cpmspec.wire.uri import SipUri, parse_name_addr, parse_uri
@@ -40,7 +41,12 @@ class Dialog:
     local_seq: int | None  #: CSeq number of the latest request we sent; None: none yet
     remote_seq: int | None  #: CSeq number of the latest request we received; None: none yet
     invite_seq: int | None = None  #: CSeq number of the latest INVITE we sent: an ACK carries it
-    confirmed: bool = False
+    state: State = State.INITIAL
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether a 2xx came."""
+        return self.state is State.CONFIRMED
 
     @classmethod
     def uac(cls, request: SipRequest, response: SipResponse) -> Dialog:
@@ -61,8 +67,7 @@ class Dialog:
             local_seq=cseq.number,
             remote_seq=None,
             invite_seq=cseq.number if cseq.method == "INVITE" else None,
-            confirmed=response.status >= 200,
-        )._usable()
+        )._made(response.status)
 
     @classmethod
     def uas(cls, request: SipRequest, response: SipResponse) -> Dialog:
@@ -84,8 +89,7 @@ class Dialog:
             route_set=request.headers.values("record-route"),
             local_seq=None,
             remote_seq=cseq.number,
-            confirmed=response.status >= 200,
-        )._usable()
+        )._made(response.status)
 
     def owns(self, message: SipRequest | SipResponse) -> bool:
         """Whether a received request, or the response to a request of ours, belongs to this dialog (12.2.2)."""
@@ -111,7 +115,10 @@ class Dialog:
             cseq = self.local_seq
         if method == "INVITE":
             self.invite_seq = cseq
-        return self._build(method, cseq, headers, body)
+        request = self._build(method, cseq, headers, body)
+        if method == "BYE":
+            self._fire(Event.BYE)
+        return request
 
     def ack(self, headers: Iterable[tuple[str, str]] = (), body: bytes = b"", *, cseq: int | None = None) -> SipRequest:
         """Build the ACK of a 2xx, without a Via: its CSeq number is that of the INVITE (13.2.2.4).
@@ -138,6 +145,8 @@ class Dialog:
         if self.remote_seq is not None and cseq.number < self.remote_seq:
             raise RemoteProtocolError(f"CSeq {cseq.number} after {self.remote_seq}", 500)
         self.remote_seq = cseq.number
+        if request.method == "BYE":
+            self._fire(Event.BYE)
         if request.method in TARGET_REFRESH and request.contact:
             self._target(str(request.contact[0].uri))
 
@@ -145,15 +154,26 @@ class Dialog:
         """Take a response to an INVITE or another target refresh of ours.
 
         A 2xx confirms an early dialog, and with that its route set is taken anew (13.2.2.4); in a confirmed one it only
-        moves the remote target (12.2.1.2).
+        moves the remote target (12.2.1.2). A failure ends an early dialog (12.3), and 481 and 408 any (12.2.1.2).
         """
-        if not 200 <= response.status < 300:
-            return
-        if response.contact:
+        actions = self._fire(_event_of(response.status))
+        if Do.TARGET in actions and response.contact:
             self._target(str(response.contact[0].uri))
-        if not self.confirmed and self.side == "uac":
+        if Do.ROUTE_SET in actions and self.side == "uac":
             self.route_set = tuple(reversed(response.headers.values("record-route")))
-        self.confirmed = True
+
+    def _made(self, status: int) -> Self:
+        """The dialog that a response of that status makes."""
+        self._fire(Event.SUCCESS if status >= 200 else Event.PROVISIONAL)
+        return self._usable()
+
+    def _fire(self, event: Event) -> tuple[Do, ...]:
+        """Apply the row of an event; without a row nothing happens."""
+        row = DIALOG.get((self.state, event))
+        if row is None:
+            return ()
+        self.state = row.next
+        return row.actions
 
     def _target(self, uri: str) -> None:
         """Move the remote target.
@@ -204,6 +224,14 @@ class Dialog:
 def next_hop_uri(request: SipRequest) -> str:
     """The URI whose host a request goes to: its first Route, or its Request-URI (RFC 3261 8.1.2)."""
     return str(request.route[0].uri) if request.route else str(parse_uri(request.uri))
+
+
+def _event_of(status: int) -> Event:
+    if status in (408, 481):
+        return Event.GONE
+    if status >= 300:
+        return Event.FAILURE
+    return Event.SUCCESS if status >= 200 else Event.PROVISIONAL
 
 
 def _contact(message: SipRequest | SipResponse) -> str:

@@ -3,16 +3,27 @@
 Octets and the time come in, octets and events go out; nothing here reads a clock or a socket. The owner asks for
 :meth:`MsrpSender.next_octets` whenever the connection takes more, hands over every response and REPORT, and calls
 :meth:`MsrpSender.tick` when :meth:`MsrpSender.deadline` has come.
+
+Each message goes through the states of :data:`cpmspec.protocol.msrp_tables.OUTGOING_ROWS`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
-from typing import Final, Protocol, TypeAlias
+from typing import Final
 
 from cpmspec.protocol.errors import LocalProtocolError
+from cpmspec.protocol.msrp_outgoing import (
+    BytesContent,
+    ChunkAnswered,
+    Content,
+    Outcome,
+    OutgoingMessage,
+    SenderEvent,
+    Stopped,
+)
+from cpmspec.protocol.msrp_tables import OUTGOING, SCOPES, Out, OutDo, OutEvent, Scope, event_of
 from cpmspec.protocol.ranges import Ranges
 from cpmspec.wire.headers import encode
 from cpmspec.wire.msrp import (
@@ -27,127 +38,45 @@ from cpmspec.wire.msrp import (
     new_transaction_id,
 )
 
+__all__ = [
+    "CHUNK_SIZE", "PIECE", "RESPONSE_TIMEOUT", "SCOPES", "BytesContent", "ChunkAnswered", "Content", "MsrpSender",
+    "Outcome", "OutgoingMessage", "Scope", "SenderEvent", "Stopped",
+]  # fmt: skip
+
 CHUNK_SIZE: Final = 2048  #: octets: no chunk but the last should be smaller, a larger one is interruptible (7.1.1)
 PIECE: Final = 65_536  #: octets of body in one result of :meth:`MsrpSender.next_octets`
 RESPONSE_TIMEOUT: Final = 30.0  #: seconds after the last octet of a chunk (RFC 4975 7.1.1)
 
-
-class Content(Protocol):
-    """The octets of a message, read piece by piece."""
-
-    @property
-    def size(self) -> int:
-        """All octets there are."""
-        ...
-
-    def read(self, offset: int, count: int) -> bytes:
-        """``count`` octets from ``offset`` (from 0); fewer only at the end."""
-        ...
+# the flag of the end-line that a row begins with
+_FLAGS: Final = {OutDo.END_MORE: "+", OutDo.END_LAST: "$", OutDo.END_ABORT: "#"}
 
 
-@dataclass(frozen=True, slots=True)
-class BytesContent:
-    """Content that is in memory."""
-
-    octets: bytes
-
-    @property
-    def size(self) -> int:
-        """All octets there are."""
-        return len(self.octets)
-
-    def read(self, offset: int, count: int) -> bytes:
-        """``count`` octets from ``offset``."""
-        return self.octets[offset : offset + count]
-
-
-@dataclass(frozen=True, slots=True)
-class OutgoingMessage:
-    """A message to send. ``failure_report`` ``None`` leaves the header out, which means ``yes`` (RFC 4975 7.1.1)."""
-
-    message_id: str
-    content_type: str
-    content: Content
-    success_report: bool = False
-    failure_report: str | None = None
-    headers: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ChunkAnswered:
-    """The response to one chunk: its octets are ``first`` to ``last``, from 1."""
-
-    message_id: str
-    status: int
-    first: int
-    last: int
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a message; told once. ``status`` is the code that decided it, ``None`` if none did."""
-
-    message_id: str
-    delivered: bool
-    status: int | None
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Stopped:
-    """Nothing more may be sent in the session because of ``status``; what is not sent completely has failed.
-
-    Messages that were sent completely still wait for their answers.
-    """
-
-    status: int
-
-
-SenderEvent: TypeAlias = ChunkAnswered | Outcome | Stopped
-
-
-class Scope(Enum):
-    """How far a failure reaches."""
-
-    MESSAGE = "this message"
-    SESSION = "all messages of the session"
-
-
-# response code -> how far it reaches (the clause says what the sender does); any other code but 200: Scope.MESSAGE
-SCOPES: Final[dict[int, Scope]] = {
-    400: Scope.MESSAGE,  # 10.2: a corrected request may be tried
-    403: Scope.MESSAGE,  # 10.3: this request is not tried again
-    408: Scope.MESSAGE,  # 10.4: as if the transaction had timed out
-    413: Scope.MESSAGE,  # 10.5: no more chunks of this message
-    415: Scope.SESSION,  # 10.6: nothing more of this type; all deferred messages have the same type
-    423: Scope.MESSAGE,  # 10.7: for AUTH at a relay
-    481: Scope.SESSION,  # 10.8: the session does not exist: it is to be terminated
-    501: Scope.MESSAGE,  # 10.9: the method is unknown
-    506: Scope.SESSION,  # 10.10: the session is bound to another connection
-}
-
-
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Message:
     outgoing: OutgoingMessage
+    size: int
+    state: Out = Out.QUEUED
     sent: int = 0  # octets handed out
-    complete: bool = False  # the chunk with the flag $ was handed out
     open: int = 0  # chunks without an outcome
     reported: Ranges = field(default_factory=Ranges)
     any_report: bool = False
     report_deadline: float | None = None
     answered: bool = False
-
-    @property
-    def wants_response(self) -> bool:
-        """Whether a response of 200 is to be waited for: Failure-Report yes, which is the default (7.1.1)."""
-        return self.outgoing.failure_report in (None, "yes")
+    template: _Template | None = None
 
     @property
     def covered(self) -> bool:
         """Whether success REPORTs cover every octet (7.1.3)."""
-        size = self.outgoing.content.size
-        return self.reported.covers(0, size) if size else self.any_report
+        return self.reported.covers(0, self.size) if self.size else self.any_report
+
+
+@dataclass(frozen=True, slots=True)
+class _Template:
+    """The head of a chunk without what differs in the next: the transaction identifier and the Byte-Range."""
+
+    headers: list[tuple[str, str]]
+    before: bytes
+    after: bytes
 
 
 @dataclass(slots=True)
@@ -167,9 +96,7 @@ class _Open:
     transaction_id: str
     first: int
     end: int  # how far it goes, octets of the message
-    tail: bytes = b""  # the last octets handed out: a collision may begin in them
-    interrupted: bool = False
-    aborted: bool = False
+    tail: bytes  # the last octets handed out: a collision may begin in them
 
 
 class MsrpSender:
@@ -190,8 +117,10 @@ class MsrpSender:
         self._chunk_size = chunk_size
         self._window = window
         self._timeout = response_timeout
-        self._messages: dict[str, _Message] = {}
-        self._chunks: dict[str, _Chunk] = {}
+        self._messages: dict[str, _Message] = {}  # those without an outcome
+        self._queue: list[_Message] = []  # those of which octets are left, in the order of sending
+        self._chunks: dict[str, _Chunk] = {}  # those without an outcome, by transaction identifier
+        self._waiting = 0  # how many of the chunks a response of 200 is waited for
         self._open: _Open | None = None
         self._binding = False
         self._stopped = False
@@ -221,7 +150,7 @@ class MsrpSender:
         self._binding = True
 
     def submit(self, message: OutgoingMessage) -> None:
-        """Queue a message.
+        """Queue a message behind those of the same or a higher priority.
 
         :raises LocalProtocolError: the session was stopped, or that Message-ID is still without an outcome.
         """
@@ -229,7 +158,11 @@ class MsrpSender:
             raise LocalProtocolError("the session was stopped: nothing more may be sent in it")
         if message.message_id in self._messages:
             raise LocalProtocolError(f"Message-ID {message.message_id} is being sent")
-        self._messages[message.message_id] = _Message(message)
+        new = self._messages[message.message_id] = _Message(message, message.content.size)
+        behind = sum(other.outgoing.priority >= message.priority for other in self._queue)
+        self._queue.insert(behind, new)
+        if self._open is not None and self._open.message.outgoing.priority < message.priority:
+            self.interrupt()
 
     def next_octets(self, now: float) -> bytes | None:
         """The next octets to write, or ``None`` if there are none or the window is full.
@@ -242,14 +175,15 @@ class MsrpSender:
             return None
         if self._binding:
             return self._bind(now)
-        waiting = sum(chunk.message is not None and chunk.message.wants_response for chunk in self._chunks.values())
-        message = next((message for message in self._messages.values() if not message.complete), None)
-        return None if message is None or waiting >= self._window else self._begin(message, now)
+        return self._begin(self._queue[0], now) if self._queue and self._waiting < self._window else None
 
     def interrupt(self) -> None:
-        """End the open chunk with the next octets: for when a response or a REPORT has to go out (RFC 4975 7.1.1)."""
-        if self._open is not None:
-            self._open.interrupted = True
+        """End the open chunk with the next octets: for when a response or a REPORT has to go out (RFC 4975 7.1.1).
+
+        A chunk of at most 2048 octets goes on: its head has told where it ends.
+        """
+        if self._open is not None and self._open.end - self._open.first >= CHUNK_SIZE:
+            self._enter(self._open.message, OutEvent.INTERRUPT)
 
     def receive(self, frame: MsrpFrame | MsrpHead, now: float) -> list[SenderEvent]:
         """Take a response or a REPORT; what belongs to no message of ours is ignored (RFC 4975 7.1.1)."""
@@ -257,26 +191,25 @@ class MsrpSender:
             return list(self._report(frame, now))
         if frame.status is None:
             return []
-        chunk = self._chunks.pop(frame.transaction_id, None)
+        chunk = self._forget(frame.transaction_id)
         return [] if chunk is None else list(self._answer(chunk, frame.status, now))
 
     def tick(self, now: float) -> list[SenderEvent]:
         """The time is ``now``: what that decides."""
         events: list[SenderEvent] = []
-        for transaction_id, chunk in list(self._chunks.items()):
-            if chunk.deadline > now or transaction_id not in self._chunks:
+        for transaction_id in [key for key, chunk in self._chunks.items() if chunk.deadline <= now]:
+            chunk = self._forget(transaction_id)
+            if chunk is None or chunk.message is None:
                 continue
-            del self._chunks[transaction_id]
-            if chunk.message is None:
-                continue
-            chunk.message.open -= 1
-            if chunk.message.wants_response:
-                events += self._fail(chunk.message, None, f"no response within {self._timeout:g} s")
+            if chunk.message.outgoing.wants_response:
+                reason = f"no response within {self._timeout:g} s"
+                events += self._fire(chunk.message, OutEvent.NO_RESPONSE, now, reason=reason)
             else:
                 events += self._settle(chunk.message, now)
         for message in list(self._messages.values()):
             if message.report_deadline is not None and message.report_deadline <= now:
-                events += self._fail(message, None, f"no success REPORT for all octets within {self._timeout:g} s")
+                reason = f"no success REPORT for all octets within {self._timeout:g} s"
+                events += self._fire(message, OutEvent.NO_REPORT, now, reason=reason)
         return events
 
     def deadline(self) -> float | None:
@@ -287,32 +220,14 @@ class MsrpSender:
 
     def fail_all(self, reason: str) -> list[SenderEvent]:
         """The connection or the session is gone: no message without an outcome was delivered (RFC 4975 5.4)."""
+        left = list(self._messages.values())
+        if self._open is not None and self._open.message not in left:
+            left.append(self._open.message)  # it failed before, and its chunk cannot be ended any more
         self._stopped, self._open = True, None
-        events = [Outcome(message_id, False, None, reason) for message_id in self._messages]
-        self._messages.clear()
+        events = [event for message in left for event in self._fire(message, OutEvent.LOST, 0.0, reason=reason)]
         self._chunks.clear()
-        return list(events)
-
-    def _bind(self, now: float) -> bytes:
-        self._binding = False
-        transaction_id, message_id = new_transaction_id(), new_message_id()
-        self._chunks[transaction_id] = _Chunk(message_id, 1, 0, now + self._timeout, None)
-        headers = [("Message-ID", message_id), ("Byte-Range", "1-0/0")]
-        return build_request("SEND", transaction_id, self._to_path, self._from_path, headers, None)
-
-    def _begin(self, message: _Message, now: float) -> bytes:
-        """The head of the next chunk of a message, and what goes with it."""
-        outgoing, total = message.outgoing, message.outgoing.content.size
-        size = min(self._chunk_size or total, total - message.sent)
-        first = message.sent + 1
-        span = ByteRange(first, None if size > CHUNK_SIZE else message.sent + size, total)
-        transaction_id = new_transaction_id(outgoing.content.read(message.sent, min(size, PIECE)))
-        head = build_head(
-            "SEND", transaction_id, self._to_path, self._from_path, self.headers(outgoing, span),
-            content_type=outgoing.content_type, has_body=True,
-        )  # fmt: skip
-        self._open = _Open(message, transaction_id, first, message.sent + size)
-        return head + self._go_on(self._open, now)
+        self._waiting = 0
+        return events
 
     def headers(self, message: OutgoingMessage, span: ByteRange) -> list[tuple[str, str]]:
         """The headers of a chunk between the paths and Content-Type: all but Byte-Range are the same in each."""
@@ -323,89 +238,170 @@ class MsrpSender:
             headers.append(("Failure-Report", message.failure_report))
         return [*headers, *message.headers]
 
+    def _bind(self, now: float) -> bytes:
+        self._binding = False
+        transaction_id, message_id = new_transaction_id(), new_message_id()
+        self._chunks[transaction_id] = _Chunk(message_id, 1, 0, now + self._timeout, None)
+        headers = [("Message-ID", message_id), ("Byte-Range", "1-0/0")]
+        return build_request("SEND", transaction_id, self._to_path, self._from_path, headers, None)
+
+    def _begin(self, message: _Message, now: float) -> bytes:
+        """The head of the next chunk of a message, and what goes with it."""
+        at, left = message.sent, message.size - message.sent
+        size = min(self._chunk_size or left, left)
+        piece = self._read(message, min(size, PIECE))
+        transaction_id = new_transaction_id(piece)
+        span = ByteRange(at + 1, None if size > CHUNK_SIZE else at + size, message.size)
+        head = self._head(message, transaction_id, span)
+        self._enter(message, OutEvent.CHUNK)
+        message.sent += len(piece)
+        self._open = _Open(message, transaction_id, at + 1, at + size, piece[-len(HYPHENS) - len(transaction_id) :])
+        end = self._end(self._open, now) if len(piece) == size else b""
+        return b"".join((head, piece, end))
+
+    def _head(self, message: _Message, transaction_id: str, span: ByteRange) -> bytes:
+        """The head of a chunk: the strict builder makes the first, the others repeat its octets."""
+        headers, known, value = self.headers(message.outgoing, span), message.template, ""
+        rest = []
+        for header in headers:
+            if header[0] == "Byte-Range":
+                value = header[1]
+            else:
+                rest.append(header)
+        if known is not None and known.headers == rest:
+            return b"".join((b"MSRP ", encode(transaction_id), known.before, encode(value), known.after))
+        head = build_head(
+            "SEND", transaction_id, self._to_path, self._from_path, headers,
+            content_type=message.outgoing.content_type, has_body=True,
+        )  # fmt: skip
+        line = encode(f"\r\nByte-Range: {value}\r\n")
+        if value == str(span) and head.count(line) == 1:
+            before, _, after = head[len(f"MSRP {transaction_id}") :].partition(line)
+            message.template = _Template(rest, before + b"\r\nByte-Range: ", b"\r\n" + after)
+        return head
+
+    def _read(self, message: _Message, count: int) -> bytes:
+        """The next octets of a message."""
+        piece = message.outgoing.content.read(message.sent, count)
+        if len(piece) != count:
+            raise LocalProtocolError(f"the content of {message.outgoing.message_id} ended before its size")
+        return piece
+
     def _go_on(self, chunk: _Open, now: float) -> bytes:
         """More octets of the open chunk, its end-line with the last of them."""
         message = chunk.message
-        if chunk.interrupted or chunk.aborted:
+        if message.state is not Out.SENDING:
             return self._end(chunk, now)
-        wanted = min(chunk.end - message.sent, PIECE)
-        piece = message.outgoing.content.read(message.sent, wanted)
-        if len(piece) != wanted:
-            raise LocalProtocolError(f"the content of {message.outgoing.message_id} ended before its size")
+        piece = self._read(message, min(chunk.end - message.sent, PIECE))
         marker = HYPHENS + encode(chunk.transaction_id)
         if marker in chunk.tail + piece:
-            return self._end(chunk, now)  # 7.1: interrupt the chunk, the next one has another identifier
+            self._enter(message, OutEvent.INTERRUPT)  # 7.1: the next chunk has another identifier
+            return self._end(chunk, now)
         message.sent += len(piece)
         chunk.tail = (chunk.tail + piece)[-len(marker) :]
         return piece + self._end(chunk, now) if message.sent == chunk.end else piece
 
     def _end(self, chunk: _Open, now: float) -> bytes:
-        message = chunk.message
-        message.complete = message.sent == message.outgoing.content.size
-        flag = "#" if chunk.aborted else "$" if message.complete else "+"
-        self._open = None
-        if not chunk.aborted:
+        """The end-line of the open chunk; a response is waited for unless the chunk breaks the message off."""
+        message, self._open = chunk.message, None
+        last = message.state is Out.SENDING and message.sent == message.size
+        actions = self._enter(message, OutEvent.LAST_OCTET if last else OutEvent.CHUNK_END)
+        if last:
+            self._queue.remove(message)
+        # 7.1.4: with Failure-Report no there are no responses, and only the end of the message is to be remembered
+        if OutDo.RESPONSE_TIMER in actions and (last or message.outgoing.failure_report != "no"):
             wait = 0.0 if message.outgoing.failure_report == "no" else self._timeout
             message.open += 1
+            self._waiting += message.outgoing.wants_response
             self._chunks[chunk.transaction_id] = _Chunk(
                 message.outgoing.message_id, chunk.first, message.sent, now + wait, message
             )
-        return build_end(chunk.transaction_id, flag, has_body=True)
+        return build_end(chunk.transaction_id, _FLAGS[actions[0]], has_body=True)
+
+    def _forget(self, transaction_id: str) -> _Chunk | None:
+        """Take a chunk out of those without an outcome."""
+        chunk = self._chunks.pop(transaction_id, None)
+        if chunk is not None and chunk.message is not None:
+            chunk.message.open -= 1
+            self._waiting -= chunk.message.outgoing.wants_response
+        return chunk
 
     def _answer(self, chunk: _Chunk, status: int, now: float) -> Iterator[SenderEvent]:
         yield ChunkAnswered(chunk.message_id, status, chunk.first, chunk.last)
         if chunk.message is not None:
-            chunk.message.open -= 1
             chunk.message.answered = True
         if status != 200:
-            yield from self._refused(chunk.message, status)
+            yield from self._refused(chunk.message, status, now)
         elif chunk.message is not None:
             yield from self._settle(chunk.message, now)
 
     def _report(self, frame: MsrpFrame | MsrpHead, now: float) -> Iterator[SenderEvent]:
         """A REPORT: code N of namespace 000 means what a response of N means (RFC 4975 7.3.2)."""
         message, status = self._messages.get(frame.message_id or ""), frame.status_header
-        if message is None or status is None or status[0] != "000":
+        if message is None or message.state is Out.QUEUED or status is None or status[0] != "000":
             return
         if status[1] != 200:
-            yield from self._refused(message, status[1])
+            yield from self._refused(message, status[1], now)
             return
-        span, size = frame.byte_range, message.outgoing.content.size
+        span = frame.byte_range
         message.any_report = True
         if span is None:
-            message.reported.add(0, size)
+            message.reported.add(0, message.size)
         else:
-            message.reported.add(span.start - 1, min(size if span.end is None else span.end, size))
+            message.reported.add(span.start - 1, min(message.size if span.end is None else span.end, message.size))
         yield from self._settle(message, now)
 
-    def _settle(self, message: _Message, now: float) -> Iterator[SenderEvent]:
-        """Tell the outcome if nothing is missing any more."""
-        if not message.complete or message.open or message.outgoing.message_id not in self._messages:
-            return
-        if message.outgoing.success_report and not message.covered:
-            if message.report_deadline is None:
-                message.report_deadline = now + self._timeout
-            return
-        del self._messages[message.outgoing.message_id]
-        yield Outcome(message.outgoing.message_id, True, 200 if message.answered or message.any_report else None)
-
-    def _refused(self, message: _Message | None, status: int) -> Iterator[SenderEvent]:
+    def _refused(self, message: _Message | None, status: int, now: float) -> Iterator[SenderEvent]:
+        """A code other than 200; without a message it answers the SEND that was to bind the connection."""
         if message is not None:
-            yield from self._fail(message, status, f"refused with {status}")
-        if SCOPES.get(status, Scope.MESSAGE) is Scope.SESSION and not self._stopped:
-            self._stopped = True
-            yield Stopped(status)
-            # what is on the wire completely may still be answered 200: its outcome is that answer, or the timer
-            for rest in [one for one in self._messages.values() if not one.complete]:
-                yield from self._fail(rest, None, f"the session was stopped by {status}")
+            yield from self._fire(message, event_of(status), now, status=status, reason=f"refused with {status}")
+        elif SCOPES.get(status) is Scope.SESSION:
+            yield from self._stop(status, now)
 
-    def _fail(self, message: _Message, status: int | None, reason: str) -> Iterator[SenderEvent]:
-        """No more of this message; a chunk of it that is open is ended with ``#`` (RFC 4975 7.1, 10.5)."""
-        message_id = message.outgoing.message_id
-        if self._messages.get(message_id) is not message:
+    def _settle(self, message: _Message, now: float) -> Iterator[SenderEvent]:
+        """Every chunk that was sent may have its outcome now, or every octet its REPORT."""
+        if not message.open:
+            missing = message.outgoing.success_report and not message.covered
+            yield from self._fire(message, OutEvent.UNREPORTED if missing else OutEvent.SETTLED, now)
+
+    def _stop(self, status: int, now: float) -> Iterator[SenderEvent]:
+        if self._stopped:
             return
-        del self._messages[message_id]
-        self._chunks = {key: chunk for key, chunk in self._chunks.items() if chunk.message is not message}
-        if self._open is not None and self._open.message is message:
-            self._open.aborted = True
-        yield Outcome(message_id, False, status, reason)
+        self._stopped = True
+        yield Stopped(status)
+        # what is on the wire completely may still be answered 200: its outcome is that answer, or the timer
+        for message in list(self._messages.values()):
+            yield from self._fire(message, OutEvent.STOPPED, now, reason=f"the session was stopped by {status}")
+
+    def _enter(self, message: _Message, event: OutEvent) -> tuple[OutDo, ...]:
+        """Apply the row of an event; without a row nothing happens."""
+        row = OUTGOING.get((message.state, event))
+        if row is None:
+            return ()
+        message.state = row.next
+        return row.actions
+
+    def _fire(
+        self, message: _Message, event: OutEvent, now: float, *, status: int | None = None, reason: str = ""
+    ) -> Iterator[SenderEvent]:
+        """Apply the row of an event that comes from outside."""
+        message_id = message.outgoing.message_id
+        for action in self._enter(message, event):
+            if action is OutDo.TELL_DELIVERED:
+                del self._messages[message_id]
+                yield Outcome(message_id, True, 200 if message.answered or message.any_report else None)
+            elif action is OutDo.TELL_FAILED:
+                self._drop(message)
+                yield Outcome(message_id, False, status, reason)
+            elif action is OutDo.STOP_SESSION:
+                yield from self._stop(status or 0, now)
+            else:  # OutDo.REPORT_TIMER
+                message.report_deadline = now + self._timeout
+
+    def _drop(self, message: _Message) -> None:
+        """No more of a message; late answers to its chunks mean nothing."""
+        del self._messages[message.outgoing.message_id]
+        if message in self._queue:
+            self._queue.remove(message)
+        for transaction_id in [key for key, chunk in self._chunks.items() if chunk.message is message]:
+            self._forget(transaction_id)

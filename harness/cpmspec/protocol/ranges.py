@@ -15,6 +15,9 @@ class Ranges:
         """Add the octets from ``start`` up to and without ``end``; nothing if there are none."""
         if start >= end:
             return
+        if self._spans and self._spans[-1][0] <= start <= self._spans[-1][1]:  # most go on where the last one ended
+            self._spans[-1] = self._spans[-1][0], max(end, self._spans[-1][1])
+            return
         low = bisect_left(self._spans, start, key=lambda span: span[1])
         high = low
         while high < len(self._spans) and self._spans[high][0] <= end:
@@ -25,6 +28,11 @@ class Ranges:
     def covers(self, start: int, end: int) -> bool:
         """Whether every octet from ``start`` up to and without ``end`` is in the set."""
         return start >= end or any(first <= start and end <= last for first, last in self._spans)
+
+    @property
+    def count(self) -> int:
+        """How many spans there are."""
+        return len(self._spans)
 
     @property
     def spans(self) -> tuple[tuple[int, int], ...]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Final, TypeAlias
+
+from cpmspec.protocol.tables import Row as AnyRow
+from cpmspec.protocol.tables import index
 
 
 class Kind(StrEnum):
@@ -69,19 +72,12 @@ class Do(StrEnum):
     TRANSPORT_FAILED = "TU: transport error"
 
 
-class Row(NamedTuple):
-    """One arrow of a figure, and where it is written."""
-
-    state: State
-    event: Event | Timer
-    actions: tuple[Do | Timer, ...]
-    next: State
-    section: str
-
+#: one arrow of a figure, and where it is written
+Row: TypeAlias = AnyRow[State, Event | Timer, Do | Timer]
 
 S, E, T = State, Event, Timer
 
-INVITE_CLIENT_ROWS: Final = (
+INVITE_CLIENT_ROWS: Final[tuple[Row, ...]] = (
     Row(S.INITIAL, E.BEGIN, (Do.SEND, T.A, T.B), S.CALLING, "RFC 3261 17.1.1.2"),
     Row(S.CALLING, T.A, (Do.SEND, T.A), S.CALLING, "RFC 3261 17.1.1.2"),
     Row(S.CALLING, T.B, (Do.TIMED_OUT,), S.TERMINATED, "RFC 3261 17.1.1.2"),
@@ -99,7 +95,7 @@ INVITE_CLIENT_ROWS: Final = (
     Row(S.COMPLETED, T.D, (), S.TERMINATED, "RFC 3261 17.1.1.2"),
 )
 
-CLIENT_ROWS: Final = (
+CLIENT_ROWS: Final[tuple[Row, ...]] = (
     Row(S.INITIAL, E.BEGIN, (Do.SEND, T.E, T.F), S.TRYING, "RFC 3261 17.1.2.2"),
     Row(S.TRYING, T.E, (Do.SEND, T.E), S.TRYING, "RFC 3261 17.1.2.2"),
     Row(S.TRYING, T.F, (Do.TIMED_OUT,), S.TERMINATED, "RFC 3261 17.1.2.2"),
@@ -116,7 +112,7 @@ CLIENT_ROWS: Final = (
     Row(S.COMPLETED, T.K, (), S.TERMINATED, "RFC 3261 17.1.2.2"),
 )
 
-INVITE_SERVER_ROWS: Final = (
+INVITE_SERVER_ROWS: Final[tuple[Row, ...]] = (
     Row(S.INITIAL, E.BEGIN, (Do.DELIVER, T.TRYING), S.PROCEEDING, "RFC 3261 17.2.1"),
     Row(S.PROCEEDING, T.TRYING, (Do.SEND_TRYING,), S.PROCEEDING, "RFC 3261 17.2.1"),
     Row(S.PROCEEDING, E.REQUEST, (Do.SEND,), S.PROCEEDING, "RFC 3261 17.2.1"),
@@ -138,7 +134,7 @@ INVITE_SERVER_ROWS: Final = (
     Row(S.CONFIRMED, T.I, (), S.TERMINATED, "RFC 3261 17.2.1"),
 )
 
-SERVER_ROWS: Final = (
+SERVER_ROWS: Final[tuple[Row, ...]] = (
     Row(S.INITIAL, E.BEGIN, (Do.DELIVER,), S.TRYING, "RFC 3261 17.2.2"),
     Row(S.TRYING, E.REQUEST, (), S.TRYING, "RFC 3261 17.2.2"),
     Row(S.TRYING, E.PROVISIONAL, (Do.SEND,), S.PROCEEDING, "RFC 3261 17.2.2"),
@@ -161,9 +157,48 @@ ROWS: Final = {
     Kind.SERVER: SERVER_ROWS,
 }
 #: the row of a state and an event
-TABLES: Final = {kind: {(row.state, row.event): row for row in rows} for kind, rows in ROWS.items()}
+TABLES: Final = {kind: index(rows) for kind, rows in ROWS.items()}
 #: timers that may run in a state; entering a state stops all others
 RUNNING: Final = {
     kind: {state: {row.event for row in rows if row.state is state and isinstance(row.event, Timer)} for state in State}
     for kind, rows in ROWS.items()
 }
+
+
+# --- the 2xx to an INVITE, which the UAS core repeats itself
+
+
+class Repeat(StrEnum):
+    """What became of a 2xx to an INVITE (RFC 3261 13.3.1.4)."""
+
+    REPEATING = "Repeating"
+    ACKNOWLEDGED = "Acknowledged"
+    ABANDONED = "Abandoned"
+
+
+class RepeatEvent(StrEnum):
+    """What drives its repetition."""
+
+    DUE = "interval over"  #: T1 first, then twice the last one up to T2
+    ACK = "ACK"  #: or the end of the dialog
+    GIVE_UP = "64*T1 over"
+
+
+class RepeatDo(StrEnum):
+    """What a row of it does."""
+
+    SEND = "send 2xx"
+    INTERVAL = "next interval"
+    TIMED_OUT = "TU: no ACK"
+
+
+RepeatRow: TypeAlias = AnyRow[Repeat, RepeatEvent, RepeatDo]
+
+REPEAT_ROWS: Final[tuple[RepeatRow, ...]] = (
+    AnyRow(
+        Repeat.REPEATING, RepeatEvent.DUE, (RepeatDo.SEND, RepeatDo.INTERVAL), Repeat.REPEATING, "RFC 3261 13.3.1.4"
+    ),
+    AnyRow(Repeat.REPEATING, RepeatEvent.ACK, (), Repeat.ACKNOWLEDGED, "RFC 3261 13.3.1.4"),
+    AnyRow(Repeat.REPEATING, RepeatEvent.GIVE_UP, (RepeatDo.TIMED_OUT,), Repeat.ABANDONED, "RFC 3261 13.3.1.4"),
+)
+REPEAT: Final = index(REPEAT_ROWS)

@@ -15,7 +15,19 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from cpmspec.protocol.errors import LocalProtocolError
-from cpmspec.protocol.transaction_tables import RUNNING, TABLES, Do, Event, Kind, State, Timer
+from cpmspec.protocol.transaction_tables import (
+    REPEAT,
+    RUNNING,
+    TABLES,
+    Do,
+    Event,
+    Kind,
+    Repeat,
+    RepeatDo,
+    RepeatEvent,
+    State,
+    Timer,
+)
 from cpmspec.wire.sip import SipRequest, SipResponse, build_request, response_to
 
 #: start of every branch that is unique by itself (RFC 3261 8.1.1.7)
@@ -217,7 +229,7 @@ class Transaction:
                 return [Deliver(message)]
             case Do.TIMED_OUT:
                 return [Failed("timeout")]
-            case Do.TRANSPORT_FAILED:
+            case _:  # Do.TRANSPORT_FAILED
                 return [Failed("transport")]
 
 
@@ -226,29 +238,40 @@ class SuccessRepeat:
 
     def __init__(self, response: SipResponse, now: float, timing: Timing | None = None) -> None:
         self.response = response
+        self.state = Repeat.REPEATING
         self._timing = timing or Timing()
         self._interval = self._timing.t1
-        self._next: float | None = now + self._interval
+        self._next = now + self._interval
         self._end = now + self._timing.give_up
 
     def stop(self) -> None:
         """The ACK has come, or the dialog is gone."""
-        self._next = None
+        self._fire(RepeatEvent.ACK)
 
     def deadline(self) -> float | None:
         """When :meth:`advance` is to be called next; ``None`` when stopped."""
-        return None if self._next is None else min(self._next, self._end)
+        return min(self._next, self._end) if self.state is Repeat.REPEATING else None
 
     def advance(self, now: float) -> list[Output]:
         """Send again what is due, or say that no ACK came."""
         outputs: list[Output] = []
-        while self._next is not None and self._next <= now and self._next < self._end:
-            outputs.append(Send(self.response))
-            self._interval = min(2 * self._interval, self._timing.t2)
-            self._next += self._interval
-        if self._next is not None and now >= self._end:
-            self._next = None
-            outputs.append(Failed("timeout"))
+        while (due := self.deadline()) is not None and due <= now:
+            outputs += self._fire(RepeatEvent.DUE if self._next < self._end else RepeatEvent.GIVE_UP)
+        return outputs
+
+    def _fire(self, event: RepeatEvent) -> list[Output]:
+        row, outputs = REPEAT.get((self.state, event)), list[Output]()
+        if row is None:
+            return outputs
+        self.state = row.next
+        for action in row.actions:
+            if action is RepeatDo.SEND:
+                outputs.append(Send(self.response))
+            elif action is RepeatDo.INTERVAL:
+                self._interval = min(2 * self._interval, self._timing.t2)
+                self._next += self._interval
+            else:  # RepeatDo.TIMED_OUT
+                outputs.append(Failed("timeout"))
         return outputs
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from cpmspec.net.msrp import MsrpConnection, MsrpListener, connect_msrp, listen_msrp
 from cpmspec.net.tls import client_context, fingerprint_matches, self_signed
+from cpmspec.protocol.errors import LocalProtocolError
+from cpmspec.protocol.msrp_binding import Binding, Bindings, where_to_connect
 from cpmspec.reference.log import say
 from cpmspec.wire.msrp import (
     FrameBegin,
@@ -16,11 +18,10 @@ from cpmspec.wire.msrp import (
     MsrpEvent,
     MsrpHead,
     Unreadable,
-    build_response,
     new_session_id,
 )
 from cpmspec.wire.sdp import Media as MediaDescription
-from cpmspec.wire.uri import MsrpUri, host_text, parse_uri
+from cpmspec.wire.uri import host_text
 
 if TYPE_CHECKING:
     from cpmspec.reference.pf import Pf
@@ -47,7 +48,8 @@ class MsrpSession(ABC):
         self.connection: MsrpConnection | None = None
         self.bound = asyncio.Event()
         self.lost = asyncio.Event()
-        pf.media.sessions[self.id] = self
+        self.binding = pf.media.bindings.add(self.uri)
+        pf.media.sessions[self.binding] = self
 
     def take_description(self, media: MediaDescription) -> None:
         """Learn the peer's path and fingerprint from his SDP."""
@@ -59,11 +61,15 @@ class MsrpSession(ABC):
 
         :raises OSError: no connection, or a peer with another certificate than his SDP says (RFC 4975 14.4).
         """
-        uri = parse_uri(self.peer_path[0]) if self.peer_path else None
-        if not isinstance(uri, MsrpUri):
-            raise OSError(f"{self.peer_path!r} is no path of MSRP URIs")
-        ssl = client_context(by_fingerprint=True) if self.tls else None
-        wire = await connect_msrp(uri.host, uri.port or 2855, ssl=ssl, outbound=self.pf.media.outbound)
+        try:
+            host, port = where_to_connect(self.peer_path)
+        except LocalProtocolError as error:
+            raise OSError(str(error)) from error
+        media, ssl = self.pf.media, client_context(by_fingerprint=True) if self.tls else None
+        self.binding.begin(active=True)
+        wire = await connect_msrp(
+            host, port, ssl=ssl, outbound=media.outbound, bindings=media.bindings, session=self.binding
+        )
         if self.tls and not fingerprint_matches(wire.peer_certificate, self.peer_fingerprint or ""):
             wire.abort()
             raise OSError("the peer's certificate is not the one of a=fingerprint")
@@ -98,19 +104,19 @@ class MsrpSession(ABC):
 
     def release(self) -> None:
         """The session is over: its URI means nothing any more, its connection is closed."""
-        self.pf.media.sessions.pop(self.id, None)
+        self.pf.media.sessions.pop(self.binding, None)
+        self.pf.media.bindings.remove(self.binding)
         if self.connection is not None:
             self.connection.close()
 
 
 class Wire:
-    """One connection: hands each frame to the session that its To-Path names, and answers 481, 501 and 506 itself."""
+    """One connection: hands each frame to the session that it is for; the connection answers what is for none."""
 
     def __init__(self, media: Media, connection: MsrpConnection) -> None:
         self._media = media
         self._connection = connection
         self._session: MsrpSession | None = None
-        self._refused: tuple[MsrpHead, int] | None = None
         self._idle = asyncio.get_running_loop().call_later(BIND_WITHIN, self._expire)
         media.connections.add(connection)
         connection.on_close = self._on_close
@@ -123,56 +129,21 @@ class Wire:
     def _on_event(self, event: MsrpEvent) -> None:
         match event:
             case FrameBegin(head):
-                self._begin(head)
+                binding = self._connection.session
+                self._session = None if binding is None else self._media.sessions.get(binding)
+                if self._session is not None:
+                    if self._session.connection is None:
+                        self._session.bind(self._connection)
+                    self._session.on_begin(head)
             case FrameData(octets):
                 if self._session is not None:
                     self._session.on_data(octets)
             case FrameEnd(flag):
-                self._end(flag)
+                if self._session is not None:
+                    self._session.on_end(flag)
             case Unreadable():
                 say("octets that are no MSRP: connection dropped")
                 self._connection.abort()
-
-    def _begin(self, head: MsrpHead) -> None:
-        session = self._find(head)
-        status = self._verdict(head, session)
-        self._session, self._refused = (session, None) if status is None else (None, (head, status))
-        if self._session is not None:
-            if self._session.connection is None:
-                self._session.bind(self._connection)
-            self._session.on_begin(head)
-
-    def _end(self, flag: str) -> None:
-        session, refused = self._session, self._refused
-        self._session = self._refused = None
-        if session is not None:
-            session.on_end(flag)
-        elif refused is not None:
-            head, status = refused
-            # RFC 4975 7.1.4: no answer to a request that wants none; a request without paths has no way back
-            if head.failure_report != "no" and head.answerable and self._connection.is_open:
-                self._connection.write(build_response(head, status))
-
-    def _find(self, head: MsrpHead) -> MsrpSession | None:
-        """The session of the first To-Path URI, compared by RFC 4975 6.1."""
-        uri = parse_uri(head.to_path[0]) if head.to_path else None
-        if not isinstance(uri, MsrpUri) or uri.session_id is None:
-            return None
-        session = self._media.sessions.get(uri.session_id)
-        if session is None or session.tls != self._connection.tls:
-            return None
-        own = parse_uri(session.uri)
-        return session if isinstance(own, MsrpUri) and own.same_as(uri) else None
-
-    def _verdict(self, head: MsrpHead, session: MsrpSession | None) -> int | None:
-        """Why the session does not get the frame (RFC 4975 7.3, 10.8 to 10.10)."""
-        if session is None:
-            return 481
-        if session.connection is not None and session.connection is not self._connection:
-            return 506
-        if head.is_request and head.method not in ("SEND", "REPORT"):
-            return 501
-        return None
 
     def _on_close(self, reason: Exception | None) -> None:
         self._idle.cancel()
@@ -183,11 +154,12 @@ class Wire:
 
 
 class Media:
-    """The listeners of the PF, and its sessions by session-id."""
+    """The listeners of the PF, and its sessions by what binds them to connections."""
 
     def __init__(self, pf: Pf) -> None:
         self.pf = pf
-        self.sessions: dict[str, MsrpSession] = {}
+        self.bindings = Bindings()
+        self.sessions: dict[Binding, MsrpSession] = {}
         self.connections: set[MsrpConnection] = set()
         self.listening: dict[tuple[bool, bool], tuple[str, int]] = {}
         self._listeners: list[MsrpListener] = []
@@ -202,7 +174,9 @@ class Media:
         for host in self.pf.config.msrp_hosts:
             for tls, port in ((False, told.port), (True, told.tls_port)):
                 ssl = self._server_context if tls else None
-                listener = await listen_msrp(host, port, self._accept, ssl=ssl, outbound=self.outbound)
+                listener = await listen_msrp(
+                    host, port, self._accept, ssl=ssl, outbound=self.outbound, bindings=self.bindings
+                )
                 self._listeners.append(listener)
                 self.listening.setdefault((tls, ":" in host), listener.address)
 

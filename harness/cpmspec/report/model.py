@@ -85,6 +85,19 @@ class CaseView:
             worst[one.id] = Verdict.worst((one.verdict, worst.get(one.id, Verdict.NONE)))
         return tuple(sorted(name for name, verdict in worst.items() if verdict is Verdict.PASS))
 
+    @property
+    def passed_rules(self) -> Mapping[str, int]:
+        """How many rules of the RFCs the case met, by group."""
+        rules = {one.id: one.requirement for one in self.findings if one.requirement is not None}
+        met = (rules[name] for name in self.passed if name in rules)
+        return Counter(one.group for one in met if one.of_an_rfc)
+
+    @property
+    def passed_clauses(self) -> tuple[str, ...]:
+        """Ids of the requirements that this case met, without the rules of the RFCs."""
+        rules = {one.id for one in self.findings if one.requirement is not None and one.requirement.of_an_rfc}
+        return tuple(name for name in self.passed if name not in rules)
+
     def frame_anchor(self, number: int) -> str:
         """The anchor of a message in this case's ladder."""
         return f"{self.anchor}-f{number}"

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,10 @@ class MutantError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """What a mutant says of itself. ``may_break`` and ``silences`` give a reason for each requirement."""
+    """What a mutant says of itself. ``may_break`` and ``silences`` give a reason for each requirement.
+
+    What falls silent together may be named together: ``HIS-*`` is every requirement of that group.
+    """
 
     path: Path
     title: str
@@ -114,7 +118,7 @@ def compare(mutant: Mutant, plain: Outcome, found: Outcome) -> Result:
     named = {*mutant.breaks, *mutant.may_break}
     for name, verdict in found.requirements.items():
         before = plain.requirements.get(name)
-        silent = verdict == "none" and name in mutant.silences
+        silent = verdict == "none" and any(fnmatchcase(name, pattern) for pattern in mutant.silences)
         if name not in named and verdict not in ("fail", before) and not silent:
             faults.append(f"{name} became {verdict}, was {before}")
     return Result(mutant, found, tuple(faults))

@@ -1,117 +1,60 @@
-"""``message/cpim``: message headers, MIME headers, content (RFC 3862), with the IMDN namespace of RFC 5438.
+"""``message/cpim``: message headers, MIME headers, content (RFC 3862), read and built.
 
-Nothing is ever changed: headers keep their octets, case and escapes count.
+Nothing is ever changed: headers keep their octets, case and escapes count. Violations of the form; those of what the
+headers say are in :mod:`cpmspec.wire.cpim_rules`, those of the headers of the content in :mod:`cpmspec.wire.mime_tree`:
+
+================== =====================================================================================
+CPI-3862-2-01      an empty line after the message headers
+CPI-3862-2-02      an empty line after the MIME headers
+CPI-3862-2.2-01    a line of the message headers ends with CRLF
+CPI-3862-2.2-02    each of them is a header: a name, a colon, a value, in one line that begins with the name
+CPI-3862-2.2-03    exactly one space after the colon, or after the parameters
+CPI-3862-2.2-04    no control character
+CPI-3862-2.2-05    no white space before the colon
+CPI-3862-2.2-06    no white space at the end
+CPI-3862-2.4-01    the content has a Content-Type
+CPI-3862-2.4-02    a line of the MIME headers ends with CRLF
+CPI-3862-2.4-03    each of them is a header
+CPI-3862-2.4-04    no CR or NUL inside it
+CPI-LIMIT-01 to 03 limits of ours: octets of the message headers, their number, octets of the MIME headers
+================== =====================================================================================
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final
 
-from cpmspec.wire.dates import parse_rfc3339
+from cpmspec.wire.bounded import MAX_HEADER_OCTETS, MAX_HEADERS, readable
+from cpmspec.wire.cpim_message import CPIM_NAMESPACE, IMDN_NAMESPACE, NS, Cpim, CpimHeader, escape
+from cpmspec.wire.cpim_rules import cpim_violations
 from cpmspec.wire.headers import Headers, decode, encode
-from cpmspec.wire.section import Defect, Fault, next_line, parse_section, shown
+from cpmspec.wire.mime import real_defects
+from cpmspec.wire.section import Fault, next_line, parse_section, shown
 from cpmspec.wire.violation import Violation
 
-MEDIA_TYPE = "message/cpim"
-IMDN_NAMESPACE = "urn:ietf:params:imdn"
-#: RFC 3862 3.4, 4: the namespace of the headers without prefix
-CPIM_NAMESPACE = "urn:ietf:params:cpim-headers:"
+__all__ = [
+    "CPIM_NAMESPACE", "IMDN_NAMESPACE", "MEDIA_TYPE", "Cpim", "CpimHeader", "build_cpim", "build_unchecked", "escape",
+    "parse_cpim",
+]  # fmt: skip
 
-# RFC 3862 3.6: Header = Header-name ":" *( ";" Parameter ) SP Header-value CRLF
-# Header-name = [ Name-prefix "." ] Name
-_HEADER = re.compile(r"([^\s:;]+):((?:;[^\s;]+)*) (\S(?:.*\S)?)?", re.ASCII)
-_ESCAPE = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|(.))", re.DOTALL)
-_ESCAPES = {"b": "\b", "t": "\t", "n": "\n", "r": "\r"}
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-# NS = [ Name-prefix SP ] "<" URI ">"
-_NS = re.compile(r"(?:([^\s<>]+) +)?<([^<>]*)>")
+MEDIA_TYPE: Final = "message/cpim"
+
+# Header = Header-name ":" *( ";" Parameter ) SP Header-value CRLF (RFC 3862 3.6)
+_PARAMS = r'(?:;(?:"(?:[^"\\]|\\.)*"|[^\s;"])*)*'
+_HEADER = re.compile(rf"([^\s:;]+):({_PARAMS}) ((?:[^ \t](?:.*[^ \t])?)?)", re.ASCII | re.DOTALL)
+_REST = re.compile(rf"({_PARAMS})([ \t]*)(.*)", re.ASCII | re.DOTALL)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 _MIME_FAULTS = {
-    Fault.LINE_END: ("2.4-02", "CRLF"),
-    Fault.UNTERMINATED: ("2-02", "an empty line after the MIME headers"),
-    Fault.NO_COLON: ("2.4-03", "a MIME header"),
-    Fault.NAME: ("2.4-03", "a MIME header name"),
-    Fault.CONTROL: ("2.4-04", "no CR or NUL inside a line"),
+    Fault.LINE_END: ("CPI-3862-2.4-02", "CRLF"),
+    Fault.UNTERMINATED: ("CPI-3862-2-02", "an empty line after the MIME headers"),
+    Fault.NO_COLON: ("CPI-3862-2.4-03", "a MIME header"),
+    Fault.NAME: ("CPI-3862-2.4-03", "a MIME header name"),
+    Fault.CONTROL: ("CPI-3862-2.4-04", "no CR or NUL inside a line"),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class CpimHeader:
-    """One message header: name as written (with its prefix), value as written, octets; '' as name: unreadable."""
-
-    name: str
-    value: str
-    raw: bytes
-    params: str = ""  #: with the leading semicolon, such as ``;lang=fr``
-
-    @property
-    def text(self) -> str:
-        r"""The value with its escapes undone (RFC 3862 2.3.1): ``\n``, ``\uXXXX`` and their like."""
-        return _ESCAPE.sub(_unescaped, self.value)
-
-
-@dataclass(frozen=True, slots=True)
-class Cpim:
-    """A CPIM message as read; ``separators`` are the two raw empty lines."""
-
-    headers: tuple[CpimHeader, ...]
-    namespaces: dict[str, str]  #: prefix -> URI, '' is the default one
-    mime_headers: Headers
-    content: bytes
-    violations: tuple[Violation, ...] = ()
-    separators: tuple[bytes, bytes] = (b"\r\n", b"\r\n")
-
-    def octets(self) -> bytes:
-        """The octets as received."""
-        first, second = self.separators
-        headers = b"".join(header.raw for header in self.headers)
-        return b"".join((headers, first, self.mime_headers.octets(), second, self.content))
-
-    def get(self, name: str) -> str | None:
-        """The value of the first header of exactly that name, prefix included (RFC 3862 2.2), or ``None``."""
-        return next((header.value for header in self.headers if header.name == name), None)
-
-    def find(self, namespace: str, name: str) -> str | None:
-        """The value of the first header of that name in a namespace, whatever its prefix is, or ``None``."""
-        return next((value for uri, local, value in self._resolved() if (uri, local) == (namespace, name)), None)
-
-    @property
-    def content_type(self) -> str | None:
-        """The Content-Type of the content."""
-        return self.mime_headers.get("content-type")
-
-    @property
-    def imdn_message_id(self) -> str | None:
-        """The IMDN Message-ID (RFC 5438 6.3); the prefix ``imdn`` is understood undeclared, too."""
-        found = self.find(IMDN_NAMESPACE, "Message-ID")
-        return self.get("imdn.Message-ID") if found is None and "imdn" not in self.namespaces else found
-
-    @property
-    def disposition(self) -> str | None:
-        """The IMDN Disposition-Notification (RFC 5438 6.2)."""
-        found = self.find(IMDN_NAMESPACE, "Disposition-Notification")
-        return self.get("imdn.Disposition-Notification") if found is None and "imdn" not in self.namespaces else found
-
-    @property
-    def date_time(self) -> datetime | None:
-        """DateTime (RFC 3862 4.4), ``None`` if absent or not RFC 3339."""
-        value = self.get("DateTime")
-        return None if value is None else parse_rfc3339(value)
-
-    def _resolved(self) -> Iterator[tuple[str, str, str]]:
-        """Namespace, local name and value of each header; a prefix counts from its declaration on (RFC 3862 3.4)."""
-        known: dict[str, str] = {"": CPIM_NAMESPACE}
-        for header in self.headers:
-            if header.name == "NS" and (match := _NS.fullmatch(header.value)):
-                known[match[1] or ""] = match[2]
-                continue
-            prefix, dot, local = header.name.partition(".")
-            if not dot:
-                prefix, local = "", header.name
-            yield known.get(prefix, ""), local, header.value
 
 
 # Message = *Header CRLF ; an empty line
@@ -120,41 +63,94 @@ class Cpim:
 def parse_cpim(octets: bytes) -> Cpim:
     """Read a ``message/cpim`` body."""
     headers: list[CpimHeader] = []
-    violations: list[Violation] = []
+    wrong: list[Violation] = []
     position, separator = 0, b""
+    if not readable(octets):
+        wrong.append(_too_long("CPI-LIMIT-01", 0))
+        return Cpim((), {}, Headers(), octets, tuple(wrong), (b"", b""))
     while position < len(octets):
         line, content = next_line(octets, position)
         if not line.endswith(b"\r\n"):
-            violations.append(_violation("2.2-01", position + len(content), shown(decode(line[-1:])), "CRLF"))
+            wrong.append(Violation("CPI-3862-2.2-01", position + len(content), shown(decode(line[-1:])), "CRLF"))
+        position += len(line)
         if not content:
             separator = line
-            position += len(line)
             break
-        headers.append(_header(line, decode(content), position, violations))
-        position += len(line)
+        headers.append(_header(line, decode(content), position - len(line), wrong))
+    if len(headers) > MAX_HEADERS:
+        wrong.append(Violation("CPI-LIMIT-02", 0, f"{len(headers)} headers", f"at most {MAX_HEADERS}"))
+    read = Cpim(tuple(headers), _namespaces(headers), Headers(), b"", (), (separator, b""))
     if not separator:
-        violations.append(_violation("2-01", position, "the end of the octets", "an empty line after the headers"))
-        return Cpim(tuple(headers), _namespaces(headers), Headers(), b"", tuple(violations), (b"", b""))
-    section = parse_section(octets, position)
-    violations += [_of_defect(defect) for defect in section.defects]
+        wrong.append(Violation("CPI-3862-2-01", position, "the end of the octets", "an empty line after the headers"))
+        return replace(read, violations=tuple(wrong))
+    return _with_content(read, octets, position, wrong)
+
+
+def _with_content(read: Cpim, octets: bytes, position: int, wrong: list[Violation]) -> Cpim:
+    """The same with what stands after the message headers, and with all that is wrong."""
+    if not readable(octets, position):
+        wrong.append(_too_long("CPI-LIMIT-03", position))
+        return replace(read, content=octets[position:], violations=tuple(wrong))
+    section = real_defects(octets, parse_section(octets, position))
+    for defect in section.defects:
+        rule, expected = _MIME_FAULTS[defect.fault]
+        wrong.append(Violation(rule, defect.offset, defect.found, expected))
     if section.headers.get("content-type") is None:
-        violations.append(_violation("2.4-01", position, "no Content-Type", "Content-Type of the content"))
-    violations += _header_rules(headers)
-    separators = (separator, section.separator)
-    content = octets[section.end :]
-    return Cpim(tuple(headers), _namespaces(headers), section.headers, content, tuple(violations), separators)
+        wrong.append(Violation("CPI-3862-2.4-01", position, "no Content-Type", "Content-Type of the content"))
+    separators = (read.separators[0], section.separator)
+    whole = replace(read, mime_headers=section.headers, content=octets[section.end :], separators=separators)
+    wrong.extend(cpim_violations(whole))
+    return replace(whole, violations=tuple(sorted(wrong, key=lambda violation: violation.offset)))
+
+
+def _too_long(rule: str, offset: int) -> Violation:
+    return Violation(rule, offset, "no end of the headers", f"one within {MAX_HEADER_OCTETS} octets")
+
+
+def _header(line: bytes, text: str, offset: int, wrong: list[Violation]) -> CpimHeader:
+    """One header line, read strictly, then leniently."""
+    control = _CONTROL.search(text.strip(" \t"))
+    if control is not None:
+        wrong.append(Violation("CPI-3862-2.2-04", offset, shown(control[0]), "no control character"))
+    match = _HEADER.fullmatch(text)
+    if match is not None:
+        return CpimHeader(match[1], match[3], line, match[2])
+    name, colon, rest = text.partition(":")
+    if not colon or text[0] in " \t:":
+        expected = "a name, a colon, a space and a value on one line"
+        wrong.append(Violation("CPI-3862-2.2-02", offset, shown(text), expected))
+        return CpimHeader("", text, line)
+    params, gap, value = _REST.fullmatch(rest).groups()  # type: ignore[union-attr]  # each piece may be empty
+    for rule, good, expected in (
+        ("CPI-3862-2.2-05", name.strip(" \t") == name, "no white space before the colon"),
+        ("CPI-3862-2.2-03", gap == " ", "one space after the colon"),
+        ("CPI-3862-2.2-06", value.rstrip(" \t") == value, "no white space at the end"),
+    ):
+        if not good:
+            wrong.append(Violation(rule, offset, shown(text), expected))
+    return CpimHeader(name.strip(" \t"), value.strip(" \t"), line, params)
+
+
+def _namespaces(headers: Iterable[CpimHeader]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for header in headers:
+        if header.name == "NS" and (match := NS.fullmatch(header.value)):
+            found[match[1] or ""] = match[2]
+    return found
 
 
 def build_cpim(
     from_: str, to: str, content: bytes, content_type: str, *, date_time: str | None = None,
     imdn_message_id: str | None = None, disposition: str | None = None, extra: Iterable[tuple[str, str]] = (),
+    mime: Iterable[tuple[str, str]] = (),
 ) -> bytes:  # fmt: skip
     """Build a ``message/cpim`` body.
 
     ``from_`` and ``to`` are URIs or ``display <uri>``; ``date_time`` is RFC 3339; ``disposition`` such as
-    ``positive-delivery``; ``extra`` goes after the other message headers.
+    ``positive-delivery``; ``extra`` goes after the other message headers, ``mime`` after the Content-Type. Values are
+    as they are to stand there: see :func:`~cpmspec.wire.cpim_message.escape` for texts of any characters.
 
-    :raises ValueError: a control character in a header.
+    :raises ValueError: a control character in a header, or anything else that :func:`parse_cpim` would report.
     """
     headers = [("From", _address(from_)), ("To", _address(to))]
     if imdn_message_id is not None or disposition is not None:
@@ -169,69 +165,26 @@ def build_cpim(
     for name, value in headers:
         if _CONTROL.search(name + value):
             raise ValueError(f"a control character in {name}: {value!r}")
-    lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
-    return b"".join((encode(lines), b"\r\n", Headers.of(("Content-Type", content_type)).octets(), b"\r\n", content))
+    octets = build_unchecked(headers, [Headers.of(("Content-Type", content_type), *mime).octets()], content)
+    if wrong := parse_cpim(octets).violations:
+        raise ValueError(str(wrong[0]))
+    return octets
+
+
+def build_unchecked(
+    headers: Iterable[tuple[str, str] | bytes], mime: Iterable[tuple[str, str] | bytes], content: bytes, *,
+    separators: tuple[bytes, bytes] = (b"\r\n", b"\r\n"),
+) -> bytes:  # fmt: skip
+    """A ``message/cpim`` body with anything wrong on purpose: headers of any names and values, lines of any octets."""
+    first, second = (
+        b"".join(one if isinstance(one, bytes) else _line(*one) for one in lines) for lines in (headers, mime)
+    )
+    return b"".join((first, separators[0], second, separators[1], content))
+
+
+def _line(name: str, value: str) -> bytes:
+    return encode(f"{name}: {value}\r\n")
 
 
 def _address(text: str) -> str:
     return text if "<" in text else f"<{text}>"
-
-
-def _header(line: bytes, text: str, offset: int, violations: list[Violation]) -> CpimHeader:
-    """One header line, read strictly, then leniently."""
-    control = _CONTROL.search(text)
-    if control is not None:
-        violations.append(_violation("2.2-04", offset, shown(control[0]), "no control character"))
-    match = _HEADER.fullmatch(text)
-    if match is not None:
-        return CpimHeader(match[1], match[3] or "", line, match[2])
-    name, colon, value = text.partition(":")
-    if not colon or text[0] in " \t":
-        violations.append(_violation("2.2-02", offset, shown(text), "a name, a colon, a space and a value on one line"))
-        return CpimHeader("", text, line)
-    violations.append(_violation("2.2-03", offset, shown(text), "one space after the colon and none elsewhere around"))
-    return CpimHeader(name.strip(" \t"), value.strip(" \t"), line)
-
-
-def _namespaces(headers: Iterable[CpimHeader]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for header in headers:
-        if header.name == "NS" and (match := _NS.fullmatch(header.value)):
-            found[match[1] or ""] = match[2]
-    return found
-
-
-def _header_rules(headers: Iterable[CpimHeader]) -> list[Violation]:
-    """Prefixes before their declaration (RFC 3862 3.4), NS and DateTime that cannot be read (4.6, 4.4)."""
-    violations: list[Violation] = []
-    declared: set[str] = set()
-    offset = 0
-    for header in headers:
-        prefix, dot, _ = header.name.partition(".")
-        if header.name == "NS":
-            match = _NS.fullmatch(header.value)
-            if match is None:
-                violations.append(_violation("4.6-01", offset, shown(header.value), "an optional prefix and <URI>"))
-            else:
-                declared.add(match[1] or "")
-        elif dot and prefix not in declared:
-            violations.append(_violation("3.4-01", offset, shown(header.name), "the prefix declared by NS before"))
-        elif header.name == "DateTime" and parse_rfc3339(header.value) is None:
-            violations.append(_violation("4.4-01", offset, shown(header.value), "an RFC 3339 date and time"))
-        offset += len(header.raw)
-    return violations
-
-
-def _unescaped(match: re.Match[str]) -> str:
-    if match[1]:
-        return chr(int(match[1], 16))
-    return _ESCAPES.get(match[2], match[2])
-
-
-def _of_defect(defect: Defect) -> Violation:
-    rule, expected = _MIME_FAULTS[defect.fault]
-    return _violation(rule, defect.offset, defect.found, expected)
-
-
-def _violation(rule: str, offset: int, found: str, expected: str) -> Violation:
-    return Violation(f"CPI-3862-{rule}", offset, found, expected)

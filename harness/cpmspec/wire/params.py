@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import re
+from itertools import repeat
 
 #: names and values in order; ``None`` is a flag, values are as written
 Params = tuple[tuple[str, str | None], ...]
 
+_USUAL = re.compile(r"[!#-~]*")
 _QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
 
 
 # *( SEMI name [ EQUAL value ] ), value = token / host / quoted-string
 def parse_params(text: str) -> Params:
     """Read ``;name=value`` parameters; semicolons inside quotes do not count, values stay as written."""
+    if _USUAL.fullmatch(text) is not None:
+        return usual_params(text)
     found: list[tuple[str, str | None]] = []
     for item in split_outside_quotes(text, ";"):
         name, equals, value = item.partition("=")
         if name.strip() or equals:
             found.append((name.strip(), value.strip() if equals else None))
     return tuple(found)
+
+
+def usual_params(text: str) -> Params:
+    """As :func:`parse_params`, of text that holds neither white space nor quotes."""
+    parts = map(str.partition, text.split(";"), repeat("="))
+    return tuple([(name, value if equals else None) for name, equals, value in parts if name or equals])
 
 
 def format_params(params: Params) -> str:

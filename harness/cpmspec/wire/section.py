@@ -8,12 +8,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import repeat
+from operator import itemgetter
+from typing import Any, NamedTuple
 
-from cpmspec.wire.headers import Header, Headers, PlainHeader, decode
+from cpmspec.wire.headers import KNOWN, Header, Headers, PlainHeader, decode
 
 # RFC 3261 25.1: token = 1*(alphanum / "-" / "." / "!" / "%" / "*" / "_" / "+" / "`" / "'" / "~" )
 TOKEN = re.compile(r"[A-Za-z0-9.!%*_+`'~-]+")
 
+_NONE: dict[str, str] = {}
+_NAME, _COLON = itemgetter(0), itemgetter(1)
 _FORBIDDEN = re.compile(rb"[\r\0]")
 
 
@@ -36,8 +41,7 @@ class Defect:
     found: str
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
+class Section(NamedTuple):
     """A header section as read: its headers, the empty line after it, where the rest begins, what was wrong."""
 
     headers: Headers
@@ -53,6 +57,52 @@ def parse_section(octets: bytes, start: int = 0, kind: type[Header] = PlainHeade
 
     ``kind`` is :class:`Header` where compact forms have a meaning: in SIP.
     """
+    return _plain(octets, start, kind) or _any(octets, start, kind)
+
+
+def _plain(octets: bytes, start: int, kind: type[Header]) -> Section | None:
+    """The usual section, read in one go: CRLF everywhere, nothing folded, a colon in each line; else ``None``."""
+    end = octets.find(b"\r\n\r\n", start)
+    head = octets[start : end + 2]
+    if end < 0 or b"\0" in head:
+        return None
+    raws = head.splitlines(keepends=True)
+    lines = decode(head[:-2]).split("\r\n")
+    if len(lines) != len(raws):  # a CR or LF by itself
+        return None
+    cells: list[Any] = list(map(str.partition, lines, repeat(":")))
+    if not all(map(_COLON, cells)):
+        return None
+    known = KNOWN if kind is Header else _NONE
+    keys: list[Any] = list(map(known.get, map(_NAME, cells)))
+    defects = _name_unknown(cells, keys, raws, start, kind) if None in keys else []
+    if defects is None:
+        return None
+    return Section(Headers.of_cells(cells, raws, tuple(keys), kind), b"\r\n", end + 4, tuple(defects))
+
+
+def _name_unknown(
+    cells: list[Any], keys: list[Any], raws: list[bytes], start: int, kind: type[Header]
+) -> list[Defect] | None:
+    """Give each line whose name is not a usual one its key; ``None``: one continues another."""
+    defects: list[Defect] = []
+    offset = start
+    for index, raw in enumerate(raws):
+        if keys[index] is None:
+            written, colon, value = cells[index]
+            if written[:1] in (" ", "\t"):
+                return None
+            name = written.rstrip(" \t")
+            if TOKEN.fullmatch(name) is None:
+                defects.append(Defect(Fault.NAME, offset, shown(name)))
+            cells[index] = (name, colon, value)
+            keys[index] = kind(name, value, raw).key
+        offset += len(raw)
+    return defects
+
+
+def _any(octets: bytes, start: int, kind: type[Header]) -> Section:
+    """Any section, line by line."""
     items: list[Header] = []
     defects: list[Defect] = []
     separator, position = b"", start

@@ -8,11 +8,13 @@ public names can be had from here.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
-from cpmspec.wire.headers import Header, Headers, decode
-from cpmspec.wire.section import TOKEN, Defect, Fault, Section, line_defects, next_line, parse_section, shown
+from cpmspec.wire.headers import Header, decode
+from cpmspec.wire.section import TOKEN, Defect, Section, line_defects, next_line, parse_section, shown
 from cpmspec.wire.sip_message import (
     REASONS,
     SipMessage,
@@ -22,13 +24,20 @@ from cpmspec.wire.sip_message import (
     build_request,
     build_response,
     response_to,
+    unchecked_request,
+    unchecked_response,
 )
+from cpmspec.wire.sip_rules import Findings, StartLine, find, of_defect
 from cpmspec.wire.sip_views import (
     BLANKS,
+    AcceptContact,
     CSeq,
+    SessionExpires,
     Via,
+    parse_accept_contact,
     parse_cseq,
     parse_number,
+    parse_session_expires,
     parse_via,
     with_first,
     without_first,
@@ -36,9 +45,10 @@ from cpmspec.wire.sip_views import (
 from cpmspec.wire.violation import Violation
 
 __all__ = [
-    "MAX_BODY", "MAX_SECTION", "REASONS", "CSeq", "SipMessage", "SipRequest", "SipResponse", "SipStream",
-    "SipUnreadable", "Via", "build_request", "build_response", "parse_cseq", "parse_message", "parse_via",
-    "response_to", "with_first", "without_first",
+    "MAX_BODY", "MAX_SECTION", "REASONS", "AcceptContact", "CSeq", "SessionExpires", "SipEvent", "SipKeepAlive",
+    "SipMessage", "SipRequest", "SipResponse", "SipStream", "SipUnreadable", "Via", "build_request", "build_response",
+    "parse_accept_contact", "parse_cseq", "parse_message", "parse_session_expires", "parse_via", "response_to",
+    "unchecked_request", "unchecked_response", "with_first", "without_first",
 ]  # fmt: skip
 
 #: octets of a start line and headers on a stream: as much as a UDP datagram could carry, 30 times what is usual
@@ -48,23 +58,8 @@ MAX_BODY = 16 * 1024 * 1024
 #: a Content-Length is read up to here; who claims more gets his octets skipped, never buffered
 MAX_LENGTH = 10**18
 
-
-# RFC 3261 8.1.1 (requests) and 8.2.6.2 (responses): without these no transaction can be told
-_MANDATORY = ("to", "from", "cseq", "call-id", "via")
-# RFC 3261 7.3.1, 20: headers whose grammar is no list stand at most once
-_SINGLE = frozenset(
-    {
-        "to", "from", "cseq", "call-id", "max-forwards", "content-length", "content-type", "date", "expires", "subject",
-    }
-)  # fmt: skip
-
-_FAULTS = {
-    Fault.LINE_END: ("SIP-3261-7-01", "CRLF"),
-    Fault.UNTERMINATED: ("SIP-3261-7-02", "an empty line after the headers"),
-    Fault.NO_COLON: ("SIP-3261-7.3-01", "a header name, a colon and a value"),
-    Fault.NAME: ("SIP-3261-7.3-02", "a header name that is a token"),
-    Fault.CONTROL: ("SIP-3261-25.1-01", "no CR or NUL inside a line"),
-}
+# the request line that nearly all requests have: what it does not match is read by _any_start
+_USUAL_REQUEST = re.compile(rb"([A-Z]+) ([!-;=?-~]+) SIP/2\.0\r\n")
 
 
 def parse_message(octets: bytes) -> SipRequest | SipResponse | SipUnreadable:
@@ -75,22 +70,37 @@ def parse_message(octets: bytes) -> SipRequest | SipResponse | SipUnreadable:
     head = _read_head(octets)
     if isinstance(head, SipUnreadable):
         return head
-    rest = octets[head.end :]
+    end = head.section.end
+    rest = octets[end:]
     length, violations = _content_length(head, stream=False)
-    if length is not None and length > len(rest):
-        violations.append(_violation("18.3-01", head.end, f"{len(rest)} octets", f"{length} octets of body"))
-    elif length is not None and length < len(rest):
-        at = head.end + length
-        violations.append(_violation("18.3-02", at, f"{len(rest) - length} octets more", "the end of the message"))
-    cut = len(rest) if length is None else min(length, len(rest))
-    return head.message(rest[:cut], rest[cut:], violations)
+    if length is None or length == len(rest):
+        return head.message(rest, b"", violations)
+    if length > len(rest):
+        violations = (
+            *violations,
+            Violation("SIP-3261-18.3-01", end, f"{len(rest)} octets", f"{length} octets of body"),
+        )
+    else:
+        more = f"{len(rest) - length} octets more"
+        violations = (*violations, Violation("SIP-3261-18.3-02", end + length, more, "the end of the message"))
+    return head.message(rest[:length], rest[length:], violations)
+
+
+@dataclass(frozen=True, slots=True)
+class SipKeepAlive:
+    """CRLF between the messages of a stream (RFC 3261 7.5, RFC 5626 3.5.1)."""
+
+    octets: bytes = b"\r\n"
+
+
+SipEvent = SipRequest | SipResponse | SipUnreadable | SipKeepAlive
 
 
 class SipStream:
-    """The messages in a stream of octets (RFC 3261 18.3): any split of the stream gives the same messages.
+    """The messages in a stream of octets (RFC 3261 18.3): any split of the stream gives the same events.
 
-    Octets between messages are never lost: what is no message comes out as :class:`SipUnreadable`, in pieces of at
-    most :data:`MAX_SECTION`. Only CRLF between messages (keep-alives, RFC 5626 3.5.1) is skipped.
+    No octet is lost: the octets of all events and :attr:`pending` are the stream. What is no message comes out as
+    :class:`SipUnreadable`, in pieces of at most :data:`MAX_SECTION`.
     """
 
     __slots__ = ("_buffer", "_head", "_length", "_searched", "_skip", "_violations")
@@ -100,7 +110,7 @@ class SipStream:
         self._searched = 0
         self._head: _Head | None = None
         self._length = 0
-        self._violations: list[Violation] = []
+        self._violations: tuple[Violation, ...] = ()
         self._skip = 0
 
     @property
@@ -108,27 +118,29 @@ class SipStream:
         """The octets that do not make a message yet."""
         return bytes(self._buffer)
 
-    def feed(self, octets: bytes) -> list[SipRequest | SipResponse | SipUnreadable]:
-        """Take octets, give the messages that they complete."""
+    def events(self, octets: bytes) -> list[SipEvent]:
+        """Take octets, give what they complete: messages, what is none, and keep-alives."""
         self._buffer += octets
-        return list(self._messages())
+        return list(iter(self._event, None))
 
-    def _messages(self) -> Iterator[SipRequest | SipResponse | SipUnreadable]:
-        while True:
-            message = self._skipped() if self._skip else self._next()
-            if message is None:
-                return
-            yield message
+    def feed(self, octets: bytes) -> list[SipRequest | SipResponse | SipUnreadable]:
+        """As :meth:`events`, without the keep-alives."""
+        return [event for event in self.events(octets) if not isinstance(event, SipKeepAlive)]
 
-    def _next(self) -> SipRequest | SipResponse | SipUnreadable | None:
-        """The next whole message, if there is one."""
+    def _event(self) -> SipEvent | None:
+        """The next whole event, if there is one."""
+        if self._skip:
+            return self._skipped()
         if self._head is None:
-            self._drop_keep_alives()
+            if self._buffer[:2] == b"\r\n":
+                return SipKeepAlive(self._take(2))
+            if self._buffer[:2] == b"\r":
+                return None
             end = self._section_end()
             if end is None:
                 if len(self._buffer) < MAX_SECTION:
                     return None
-                reason = _violation("7-03", 0, f"{MAX_SECTION} octets without an empty line", "a header section")
+                reason = Violation("SIP-LIMIT-01", 0, f"{MAX_SECTION} octets without an empty line", "a header section")
                 return SipUnreadable(self._take(MAX_SECTION), (reason,))
             head = _read_head(bytes(self._buffer[:end]))
             if isinstance(head, SipUnreadable):
@@ -136,14 +148,17 @@ class SipStream:
                 return head
             length, self._violations = _content_length(head, stream=True)
             self._head, self._length = head, length or 0
-        head, end = self._head, self._head.end
+        return self._message(self._head)
+
+    def _message(self, head: _Head) -> SipRequest | SipResponse | SipUnreadable | None:
+        """The message with that head, once its body is there."""
         if self._length > MAX_BODY:
             self._head, self._skip = None, self._length
-            reason = _violation("18.3-04", end, f"Content-Length {self._length}", f"at most {MAX_BODY}")
-            return SipUnreadable(self._take(end), (reason,))
-        if len(self._buffer) < end + self._length:
+            reason = Violation("SIP-LIMIT-02", head.end, f"Content-Length {self._length}", f"at most {MAX_BODY}")
+            return SipUnreadable(self._take(head.end), (reason,))
+        if len(self._buffer) < head.end + self._length:
             return None
-        body = self._take(end + self._length)[end:]
+        body = self._take(head.end + self._length)[head.end :]
         self._head = None
         return head.message(body, b"", self._violations)
 
@@ -153,14 +168,8 @@ class SipStream:
         if len(self._buffer) < size:
             return None
         self._skip -= size
-        reason = _violation("18.3-04", 0, "a piece of a body above the limit", f"at most {MAX_BODY} octets of body")
+        reason = Violation("SIP-LIMIT-02", 0, "a piece of a body above the limit", f"at most {MAX_BODY} octets of body")
         return SipUnreadable(self._take(size), (reason,))
-
-    def _drop_keep_alives(self) -> None:
-        """Remove empty lines before a start line (RFC 3261 7.5)."""
-        position = _empty_lines(self._buffer)
-        if position:
-            self._take(position)
 
     def _section_end(self) -> int | None:
         """The offset after the first empty line within the limit; the search goes on where it ended before."""
@@ -179,15 +188,15 @@ class SipStream:
 
 # RFC 3261 25.1: the null line; LF alone is found too, so that it can be reported
 _EMPTY_LINE = re.compile(rb"\n\r?\n")
-_LEADING = re.compile(rb"(?:\r?\n)*")
+_LEADING = re.compile(rb"\A(?:\r?\n)+")
+_BARE = re.compile(rb"(?<!\r)\n")
 
 
-@dataclass(frozen=True, slots=True)
-class _Head:
+class _Head(NamedTuple):
     """A start line and its headers, the body still to come."""
 
     start: bytes
-    line: tuple[str, str] | tuple[int, str]
+    line: StartLine
     section: Section
     violations: tuple[Violation, ...]
 
@@ -196,110 +205,108 @@ class _Head:
         """Offset of the body."""
         return self.section.end
 
-    def message(self, body: bytes, trailing: bytes, violations: list[Violation]) -> SipRequest | SipResponse:
+    def message(self, body: bytes, trailing: bytes, violations: tuple[Violation, ...]) -> SipRequest | SipResponse:
         """The message with its body."""
-        headers, separator = self.section.headers, self.section.separator
-        found = [*self.violations, *violations]
-        if body and headers.get("content-type") is None:
-            found.append(_violation("20.15-01", self.end, "a body without Content-Type", "Content-Type"))
-        rest = (headers, body, self.start, separator, tuple(found), trailing)
-        first, second = self.line
+        start, line, (headers, separator, *_), known = self
+        findings = Findings(partial(find, known + violations, start, line, headers, body))
+        rest = (headers, body, start, separator, findings, trailing)
+        first, second = line
         return SipRequest(first, second, *rest) if isinstance(first, str) else SipResponse(first, second, *rest)
 
 
-def _empty_lines(octets: bytes | bytearray) -> int:
-    """How many octets of empty lines the input begins with."""
-    match = _LEADING.match(octets)
-    return match.end() if match else 0
-
-
 def _read_head(octets: bytes) -> _Head | SipUnreadable:
-    at = _empty_lines(octets)
+    known: tuple[Violation, ...] = ()
+    usual = _USUAL_REQUEST.match(octets)
+    if usual is not None:
+        start, line = usual[0], (usual[1].decode(), usual[2].decode())
+    else:
+        read = _any_start(octets)
+        if isinstance(read, SipUnreadable):
+            return read
+        start, line, known = read
+    section = parse_section(octets, len(start), Header)
+    if section.end > MAX_SECTION:
+        found = f"{section.end} octets of start line and headers"
+        return SipUnreadable(octets, (Violation("SIP-LIMIT-01", MAX_SECTION, found, f"at most {MAX_SECTION}"),))
+    return _Head(start, line, section, (*known, *_defects(section.defects)) if section.defects else known)
+
+
+def _any_start(octets: bytes) -> tuple[bytes, StartLine, tuple[Violation, ...]] | SipUnreadable:
+    """The start line with the empty lines before it, read, and what is wrong with it."""
+    at = len(octets) - len(_LEADING.sub(b"", octets, count=1))
+    violations = [Violation("SIP-3261-7-01", bare.start(), "LF", "CRLF") for bare in _BARE.finditer(octets, 0, at)]
     line, content = next_line(octets, at)
-    violations = [_of_defect(defect) for defect in line_defects(line, content, at)]
-    read = _start_line(decode(content), at, violations)
-    if read is None:
-        expected = "a request line or a status line"
-        return SipUnreadable(octets, (*violations, _violation("7.1-01", at, shown(decode(content)), expected)))
-    section = parse_section(octets, at + len(line), Header)
-    violations += [_of_defect(defect) for defect in section.defects]
-    violations += _header_rules(read, section.headers, at + len(line))
-    return _Head(octets[: at + len(line)], read, section, tuple(violations))
+    violations += _defects(line_defects(line, content, at))
+    text = decode(content)
+    read = (_status_line if text[:4].upper() == "SIP/" else _request_line)(text, at, violations)
+    found = tuple(violations)
+    return SipUnreadable(octets, found) if read is None else (octets[: at + len(line)], read, found)
+
+
+# Status-Line = SIP-Version SP Status-Code SP Reason-Phrase CRLF ; Status-Code = 3DIGIT
+def _status_line(text: str, at: int, violations: list[Violation]) -> StartLine | None:
+    version, _, rest = text.partition(" ")
+    code, space, reason = rest.lstrip(" ").partition(" ")
+    if not (len(code) == 3 and code.isascii() and code.isdigit() and 100 <= int(code) <= 699):
+        violations.append(Violation("SIP-3261-7.2-02", at, shown(text), "a status code from 100 to 699"))
+        return None
+    if not space or rest.startswith(" "):
+        violations.append(Violation("SIP-3261-7.2-01", at, shown(text), "single spaces around the status code"))
+    _version_rule(version, at, violations)
+    return int(code), reason
 
 
 # Request-Line = Method SP Request-URI SP SIP-Version CRLF
-# Status-Line  = SIP-Version SP Status-Code SP Reason-Phrase CRLF ; Status-Code = 3DIGIT
-def _start_line(text: str, at: int, violations: list[Violation]) -> tuple[str, str] | tuple[int, str] | None:
-    if text[:4].upper() == "SIP/":
-        version, _, rest = text.partition(" ")
-        code, space, reason = rest.lstrip(" ").partition(" ")
-        if not (len(code) == 3 and code.isascii() and code.isdigit() and 100 <= int(code) <= 699):
-            return None
-        if not space or rest.startswith(" "):
-            violations.append(_violation("7.2-01", at, shown(text), "single spaces around the status code"))
-        violations += _version_rule(version, at)
-        return int(code), reason
+def _request_line(text: str, at: int, violations: list[Violation]) -> StartLine | None:
     parts = BLANKS.split(text.strip(" \t"))
     if len(parts) < 3 or TOKEN.fullmatch(parts[0]) is None or parts[-1][:4].upper() != "SIP/":
+        violations.append(Violation("SIP-3261-7.1-01", at, shown(text), "a request line or a status line"))
         return None
     method, uri, version = parts[0], " ".join(parts[1:-1]), parts[-1]
     if text != f"{method} {uri} {version}" or len(parts) > 3:
-        violations.append(_violation("7.1-02", at, shown(text), "single spaces, and none inside the Request-URI"))
+        violations.append(
+            Violation("SIP-3261-7.1-02", at, shown(text), "single spaces, and none inside the Request-URI")
+        )
     if uri.startswith("<"):
-        violations.append(_violation("7.1-03", at, shown(uri), "a Request-URI without angle brackets"))
-    violations += _version_rule(version, at)
+        violations.append(Violation("SIP-3261-7.1-03", at, shown(uri), "a Request-URI without angle brackets"))
+    _version_rule(version, at, violations)
     return method, uri
 
 
-def _version_rule(version: str, at: int) -> list[Violation]:
-    return [] if version == "SIP/2.0" else [_violation("7.1-04", at, shown(version), "SIP/2.0")]
+def _version_rule(version: str, at: int, violations: list[Violation]) -> None:
+    if version != "SIP/2.0":
+        violations.append(Violation("SIP-3261-7.1-04", at, shown(version), "SIP/2.0"))
 
 
-def _header_rules(line: tuple[str, str] | tuple[int, str], headers: Headers, at: int) -> list[Violation]:
-    """Headers that are missing, doubled, or contradict the start line (RFC 3261 8.1.1, 7.3.1, 8.1.1.5)."""
-    keys = [header.key for header in headers]
-    violations: list[Violation] = []
-    method = line[0] if isinstance(line[0], str) else None
-    wanted = _MANDATORY if method is None else (*_MANDATORY, "max-forwards")
-    missing = [name for name in wanted if name not in keys]
-    violations.extend(_violation("8.1.1-01", at, f"no {name}", f"a {name} header") for name in missing)
-    seen: set[str] = set()
-    for header, key in zip(headers, keys, strict=True):
-        if key in _SINGLE and key in seen:
-            violations.append(_violation("7.3.1-01", at, f"another {header.name}", f"at most one {key} header"))
-        seen.add(key)
-        at += len(header.raw)
-    value = headers.get("cseq")
-    if value is not None:
-        cseq = parse_cseq(value)
-        if cseq is None:
-            violations.append(_violation("8.1.1.5-01", at, shown(value), "a number below 2**31 and a method"))
-        elif method is not None and cseq.method != method:
-            violations.append(_violation("8.1.1.5-02", at, shown(value), f"the method {method}"))
-    return violations
+def _defects(defects: Iterable[Defect]) -> list[Violation]:
+    """The rules that defects break; a NUL may be part of a quoted pair, which the rules of headers look into."""
+    return [of_defect(one) for one in defects if one.found != "NUL"]
 
 
-def _content_length(head: _Head, *, stream: bool) -> tuple[int | None, list[Violation]]:
+def _content_length(head: _Head, *, stream: bool) -> tuple[int | None, tuple[Violation, ...]]:
     """The length of the body by Content-Length; ``None``: to the end of the datagram (RFC 3261 18.3, 20.14).
 
     The first value counts. On a stream a missing or unreadable one counts as 0, which 18.3 calls for an error of.
     """
-    values = head.section.headers.get_all("content-length")
-    if not values:
-        missing = _violation("18.3-03", head.end, "no Content-Length", "Content-Length on a stream")
-        return None, [missing] if stream else []
-    length = parse_number(values[0], MAX_LENGTH)
-    if length is None:
-        return None, [_violation("20.14-01", head.end, shown(values[0]), "a number of octets")]
-    if len(set(values)) > 1:
-        return length, [_violation("20.14-02", head.end, shown(", ".join(values)), "one Content-Length")]
-    return length, []
+    headers = head.section.headers
+    count = headers.keys.count("content-length")
+    if not count:
+        missing = Violation("SIP-3261-18.3-03", head.section.end, "no Content-Length", "Content-Length on a stream")
+        return None, (missing,) if stream else ()
+    length = parse_number(headers.get("Content-Length"), MAX_LENGTH)
+    if length is not None and count == 1:
+        return length, ()
+    return length, tuple(_wrong_lengths(head, length))
 
 
-def _of_defect(defect: Defect) -> Violation:
-    rule, expected = _FAULTS[defect.fault]
-    return Violation(rule, defect.offset, defect.found, expected)
-
-
-def _violation(rule: str, offset: int, found: str, expected: str) -> Violation:
-    return Violation(f"SIP-3261-{rule}", offset, found, expected)
+def _wrong_lengths(head: _Head, length: int | None) -> Iterator[Violation]:
+    """The first Content-Length if it is no number, and each that says something else."""
+    at, first = len(head.start), None
+    for header, key in zip(head.section.headers, head.section.headers.keys, strict=True):
+        if key == "content-length" and first is None:
+            first = header.value
+            if length is None:
+                yield Violation("SIP-3261-20.14-01", at, shown(first), "a number of octets")
+        elif key == "content-length" and header.value != first:
+            yield Violation("SIP-3261-20.14-02", at, shown(f"{first}, {header.value}"), "one Content-Length")
+        at += len(header.raw)

@@ -11,6 +11,7 @@ from typing import Self
 
 from cpmspec.wire.headers import Header, Headers, canonical, encode
 from cpmspec.wire.section import TOKEN
+from cpmspec.wire.sip_rules import MANDATORY, NOTHING, Findings
 from cpmspec.wire.sip_views import Views, parse_cseq
 from cpmspec.wire.uri import Uri, parse_name_addr, parse_uri
 from cpmspec.wire.violation import Violation
@@ -43,8 +44,13 @@ class _Message(Views):
     body: bytes
     start: bytes
     separator: bytes
-    violations: tuple[Violation, ...]
+    findings: Findings
     trailing: bytes
+
+    @property
+    def violations(self) -> tuple[Violation, ...]:
+        """What is wrong with the octets that were read, in their order; looked for when first asked for."""
+        return self.findings.violations
 
     def octets(self) -> bytes:
         """The octets on the wire: as received, or as built."""
@@ -65,7 +71,7 @@ class SipRequest(_Message):
     body: bytes = b""
     start: bytes = b""
     separator: bytes = b"\r\n"
-    violations: tuple[Violation, ...] = ()
+    findings: Findings = NOTHING
     trailing: bytes = b""
 
     @property
@@ -75,8 +81,7 @@ class SipRequest(_Message):
 
     def with_headers(self, headers: Headers) -> Self:
         """The same request with other headers; violations and trailing octets of the original are gone."""
-        separator = self.separator or b"\r\n"
-        return replace(self, headers=headers, separator=separator, trailing=b"", violations=())
+        return type(self)(self.method, self.uri, headers, self.body, self.start, self.separator or b"\r\n")
 
     def with_body(self, body: bytes, content_type: str | None) -> Self:
         """The same request with another body, its Content-Type (``None``: none) and Content-Length."""
@@ -101,13 +106,12 @@ class SipResponse(_Message):
     body: bytes = b""
     start: bytes = b""
     separator: bytes = b"\r\n"
-    violations: tuple[Violation, ...] = ()
+    findings: Findings = NOTHING
     trailing: bytes = b""
 
     def with_headers(self, headers: Headers) -> Self:
         """The same response with other headers; violations and trailing octets of the original are gone."""
-        separator = self.separator or b"\r\n"
-        return replace(self, headers=headers, separator=separator, trailing=b"", violations=())
+        return type(self)(self.status, self.reason, headers, self.body, self.start, self.separator or b"\r\n")
 
     def with_body(self, body: bytes, content_type: str | None) -> Self:
         """The same response with another body, its Content-Type (``None``: none) and Content-Length."""
@@ -125,14 +129,21 @@ class SipUnreadable:
 SipMessage = SipRequest | SipResponse
 
 
-def build_request(method: str, uri: str | Uri, headers: Iterable[tuple[str, str]], body: bytes = b"") -> SipRequest:
+def build_request(
+    method: str, uri: str | Uri, headers: Iterable[tuple[str, str]], body: bytes = b"", *, whole: bool = False
+) -> SipRequest:
     """Build a request; Content-Length is set, as the last header.
 
+    ``whole``: it is to be sent as it is; else dialog, transaction and transport have still to add their headers.
+
     :raises ValueError: a CR, LF or NUL in a header, a method that is no token, white space in the URI, a CSeq of
-        another method (RFC 3261 8.1.1.5), a body without Content-Type (20.15), a Content-Length that differs.
+        another method (RFC 3261 8.1.1.5), a body without Content-Type (20.15), a Content-Length that differs; a header
+        that 8.1.1 makes mandatory is missing from a ``whole`` request.
     """
     section = _strict_headers(headers, body)
-    cseq = section.get("cseq")
+    if whole and (missing := [name for name in MANDATORY if name not in section.keys]):
+        raise ValueError(f"a request without {', '.join(missing)}")
+    cseq = section.get("CSeq")
     if cseq is not None and ((read := parse_cseq(cseq)) is None or read.method != method):
         raise ValueError(f"CSeq {cseq!r} in a {method} request")
     return SipRequest(method, str(uri), section, body, _request_line(method, str(uri)))
@@ -152,6 +163,41 @@ def build_response(
         raise ValueError(f"reason {phrase!r} holds a CR, LF or NUL")
     start = encode(f"SIP/2.0 {status} {phrase}\r\n")
     return SipResponse(status, phrase, _strict_headers(headers, body), body, start)
+
+
+def unchecked_request(
+    method: str, uri: str, headers: Iterable[tuple[str, str] | Header], body: bytes = b"", *,
+    start: bytes | None = None, line_end: bytes = b"\r\n", separator: bytes | None = None,
+) -> SipRequest:  # fmt: skip
+    """Build a request with anything at all in it: for sending what is wrong on purpose.
+
+    Nothing is checked, added or left out: no Content-Length but what ``headers`` has. ``line_end`` ends each line but
+    those of headers given with their octets; ``start`` is put in place of the start line, ``separator`` in place of
+    the empty line.
+    """
+    line = encode(f"{method} {uri} SIP/2.0") + line_end if start is None else start
+    return SipRequest(method, uri, _any_headers(headers, line_end), body, line, _or(separator, line_end))
+
+
+def unchecked_response(
+    status: int, reason: str, headers: Iterable[tuple[str, str] | Header], body: bytes = b"", *,
+    start: bytes | None = None, line_end: bytes = b"\r\n", separator: bytes | None = None,
+) -> SipResponse:  # fmt: skip
+    """Build a response with anything at all in it; see :func:`unchecked_request`."""
+    line = encode(f"SIP/2.0 {status} {reason}") + line_end if start is None else start
+    return SipResponse(status, reason, _any_headers(headers, line_end), body, line, _or(separator, line_end))
+
+
+def _or(octets: bytes | None, other: bytes) -> bytes:
+    return other if octets is None else octets
+
+
+def _any_headers(headers: Iterable[tuple[str, str] | Header], line_end: bytes) -> Headers:
+    """Headers as they are, and those of pairs with any line end."""
+    return Headers(
+        item if isinstance(item, Header) else Header.unchecked(*item, encode(f"{item[0]}: {item[1]}") + line_end)
+        for item in headers
+    )
 
 
 def response_to(

@@ -1,104 +1,40 @@
-"""Typed views of SIP headers, read only when asked for (RFC 3261 20): CSeq, Via, addresses, times, counts."""
+"""Typed views of a SIP message's headers, read only when asked for (RFC 3261 20 and the extensions that CPM uses).
+
+The values themselves are in :mod:`cpmspec.wire.sip_values`.
+"""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, replace
 from datetime import datetime
 
 from cpmspec.wire.dates import parse_sip_date
 from cpmspec.wire.headers import Header, Headers, canonical, split_list
-from cpmspec.wire.params import Params, find_param, format_params, parse_params, set_param, unquoted
-from cpmspec.wire.section import TOKEN
-from cpmspec.wire.uri import NameAddr, host_text, parse_name_addr, split_host_port
-
-#: RFC 3261 8.1.1.5: the sequence number is expressible in 31 bits
-MAX_CSEQ = 2**31 - 1
-#: RFC 3261 20.19, 25.1: delta-seconds up to 2**32 - 1
-MAX_SECONDS = 2**32 - 1
-#: digits of a number that are read at all: leading zeros are legal, megabytes of them are an attack on int()
-MAX_DIGITS = 20
-
-#: the white space of the grammar, and no other of Unicode's
-BLANKS = re.compile(r"[ \t]+")
-
-_SENT_PROTOCOL = re.compile(
-    r"([^\s/;,]+)[ \t]*/[ \t]*([^\s/;,]+)[ \t]*/[ \t]*([^\s/;,]+)[ \t]+([^\s;,]+)(?:[ \t]*:[ \t]*([0-9]{1,5}))?"
+from cpmspec.wire.mime import MediaType
+from cpmspec.wire.sip_values import (
+    BLANKS,
+    MAX_CSEQ,
+    MAX_DIGITS,
+    MAX_SECONDS,
+    AcceptContact,
+    CSeq,
+    SessionExpires,
+    Via,
+    parse_accept_contact,
+    parse_cseq,
+    parse_number,
+    parse_session_expires,
+    parse_via,
 )
+from cpmspec.wire.uri import NameAddr, parse_name_addr
 
+__all__ = [
+    "BLANKS", "MAX_CSEQ", "MAX_DIGITS", "MAX_SECONDS", "MAX_VALUES", "AcceptContact", "CSeq", "SessionExpires", "Via",
+    "Views", "parse_accept_contact", "parse_cseq", "parse_number", "parse_session_expires", "parse_via", "with_first",
+    "without_first",
+]  # fmt: skip
 
-@dataclass(frozen=True, slots=True)
-class CSeq:
-    """The number and method of a CSeq header (RFC 3261 20.16)."""
-
-    number: int
-    method: str
-
-    def __str__(self) -> str:
-        return f"{self.number} {self.method}"
-
-
-@dataclass(frozen=True, slots=True)
-class Via:
-    """One Via value (RFC 3261 20.42); one that cannot be read has an empty transport and host, and its ``text``."""
-
-    transport: str  #: upper case
-    host: str
-    port: int | None
-    params: Params = ()
-    text: str = ""
-
-    def __str__(self) -> str:
-        if self.text:
-            return self.text
-        port = "" if self.port is None else f":{self.port}"
-        return f"SIP/2.0/{self.transport} {host_text(self.host)}{port}{format_params(self.params)}"
-
-    @property
-    def branch(self) -> str | None:
-        """The branch parameter (RFC 3261 8.1.1.7)."""
-        return self.param("branch")
-
-    def param(self, name: str) -> str | None:
-        """The value of a parameter without quotes, '' if it has none, ``None`` if it is absent."""
-        value = find_param(self.params, name)
-        return None if value is None else unquoted(value)
-
-    def with_param(self, name: str, value: str | None) -> Via:
-        """The same with that parameter set (``received``, ``rport``: RFC 3261 18.2.1, RFC 3581 4)."""
-        return replace(self, params=set_param(self.params, name, value), text="")
-
-
-# via-parm = sent-protocol LWS sent-by *( SEMI via-params ) ; sent-protocol = name SLASH version SLASH transport
-def parse_via(text: str) -> Via:
-    """Read one Via value; white space around the slashes and the colon is legal."""
-    place, _, params = text.partition(";")
-    match = _SENT_PROTOCOL.fullmatch(place.strip())
-    if match is None or match[1].upper() != "SIP":
-        return Via("", "", None, (), text)
-    port = f":{match[5]}" if match[5] else ""
-    split = split_host_port(match[4] + port)
-    if split is None:
-        return Via("", "", None, (), text)
-    return Via(match[3].upper(), *split, parse_params(params), text)
-
-
-# CSeq = "CSeq" HCOLON 1*DIGIT LWS Method
-def parse_cseq(text: str) -> CSeq | None:
-    """Read a CSeq value; ``None`` if it is none or its number is out of range."""
-    parts = BLANKS.split(text.strip(" \t"))
-    if len(parts) != 2 or TOKEN.fullmatch(parts[1]) is None:
-        return None
-    number = parse_number(parts[0], MAX_CSEQ)
-    return None if number is None else CSeq(number, parts[1])
-
-
-def parse_number(text: str | None, limit: int) -> int | None:
-    """An unsigned decimal number of at most ``limit``; ``None`` for anything else."""
-    if text is None or len(text) > MAX_DIGITS or not (text.isascii() and text.isdigit()):
-        return None
-    number = int(text)
-    return number if number <= limit else None
+#: values of one list that are read: a Via for each of 70 hops and more, where a hostile header could hold 30,000
+MAX_VALUES = 256
 
 
 def without_first(headers: Headers, name: str) -> Headers:
@@ -137,90 +73,155 @@ class Views:
     @property
     def call_id(self) -> str | None:
         """Call-ID (RFC 3261 20.8)."""
-        return self.headers.get("call-id")
+        return self.headers.get("Call-ID")
 
     @property
     def cseq(self) -> CSeq | None:
         """CSeq (RFC 3261 20.16), ``None`` if absent or unreadable."""
-        value = self.headers.get("cseq")
+        value = self.headers.get("CSeq")
         return None if value is None else parse_cseq(value)
 
     @property
     def from_(self) -> NameAddr | None:
         """From (RFC 3261 20.20)."""
-        return self._address("from")
+        value = self.headers.get("From")
+        return None if value is None else parse_name_addr(value)
 
     @property
     def to(self) -> NameAddr | None:
         """To (RFC 3261 20.39)."""
-        return self._address("to")
+        value = self.headers.get("To")
+        return None if value is None else parse_name_addr(value)
 
     @property
     def from_tag(self) -> str | None:
         """The tag of From."""
-        address = self._address("from")
+        address = self.from_
         return None if address is None else address.tag
 
     @property
     def to_tag(self) -> str | None:
         """The tag of To."""
-        address = self._address("to")
+        address = self.to
         return None if address is None else address.tag
 
     @property
     def via(self) -> tuple[Via, ...]:
-        """All Via values, topmost first (RFC 3261 20.42)."""
-        return tuple(parse_via(value) for value in self.headers.values("via"))
+        """All Via values, topmost first (RFC 3261 20.42), up to :data:`MAX_VALUES`."""
+        return tuple([parse_via(value) for value in self._values("Via")])
 
     @property
     def contact(self) -> tuple[NameAddr, ...]:
         """All Contact values (RFC 3261 20.10)."""
-        return self._addresses("contact")
+        return self._addresses("Contact")
 
     @property
     def route(self) -> tuple[NameAddr, ...]:
         """All Route values (RFC 3261 20.34)."""
-        return self._addresses("route")
+        return self._addresses("Route")
 
     @property
     def record_route(self) -> tuple[NameAddr, ...]:
         """All Record-Route values (RFC 3261 20.30)."""
-        return self._addresses("record-route")
+        return self._addresses("Record-Route")
 
     @property
     def p_asserted_identity(self) -> tuple[NameAddr, ...]:
         """All P-Asserted-Identity values (RFC 3325 9.1)."""
-        return self._addresses("p-asserted-identity")
+        return self._addresses("P-Asserted-Identity")
+
+    @property
+    def p_preferred_identity(self) -> tuple[NameAddr, ...]:
+        """All P-Preferred-Identity values (RFC 3325 9.2)."""
+        return self._addresses("P-Preferred-Identity")
+
+    @property
+    def p_served_user(self) -> NameAddr | None:
+        """P-Served-User with its ``sescase`` and ``regstate`` (RFC 5502 6)."""
+        value = self.headers.get("P-Served-User")
+        return None if value is None else parse_name_addr(value)
+
+    @property
+    def p_asserted_service(self) -> tuple[str, ...]:
+        """The service identifiers of P-Asserted-Service, as written (RFC 6050 4.1)."""
+        return self.headers.values("P-Asserted-Service")
+
+    @property
+    def p_preferred_service(self) -> tuple[str, ...]:
+        """The service identifiers of P-Preferred-Service, as written (RFC 6050 4.2)."""
+        return self.headers.values("P-Preferred-Service")
+
+    @property
+    def privacy(self) -> tuple[str, ...]:
+        """The values of Privacy in lower case; none if it is absent (RFC 3323 4.2)."""
+        given = ";".join(self.headers.get_all("Privacy")).lower().split(";")
+        return tuple(value.strip() for value in given if value.strip())
+
+    @property
+    def accept_contact(self) -> tuple[AcceptContact, ...]:
+        """All Accept-Contact values (RFC 3841 9.2)."""
+        return tuple(parse_accept_contact(value) for value in self._values("Accept-Contact"))
+
+    @property
+    def reject_contact(self) -> tuple[AcceptContact, ...]:
+        """All Reject-Contact values (RFC 3841 9.2)."""
+        return tuple(parse_accept_contact(value) for value in self._values("Reject-Contact"))
 
     @property
     def content_type(self) -> str | None:
         """The value of Content-Type with its parameters (RFC 3261 20.15)."""
-        return self.headers.get("content-type")
+        return self.headers.get("Content-Type")
+
+    @property
+    def media_type(self) -> MediaType | None:
+        """Content-Type, read; ``None`` if it is absent."""
+        value = self.headers.get("Content-Type")
+        return None if value is None else MediaType.parse(value)
 
     @property
     def content_length(self) -> int | None:
         """Content-Length (RFC 3261 20.14), ``None`` if absent or no number."""
-        return parse_number(self.headers.get("content-length"), 10**MAX_DIGITS)
+        return parse_number(self.headers.get("Content-Length"), 10**MAX_DIGITS)
 
     @property
     def date(self) -> datetime | None:
         """Date (RFC 3261 20.17), ``None`` if absent or not in RFC 1123 form with GMT."""
-        value = self.headers.get("date")
+        value = self.headers.get("Date")
         return None if value is None else parse_sip_date(value)
 
     @property
     def expires(self) -> int | None:
         """Expires in seconds (RFC 3261 20.19), ``None`` if absent or out of range."""
-        return parse_number(self.headers.get("expires"), MAX_SECONDS)
+        return parse_number(self.headers.get("Expires"), MAX_SECONDS)
 
     @property
     def max_forwards(self) -> int | None:
         """Max-Forwards (RFC 3261 20.22), ``None`` if absent or out of 0..255."""
-        return parse_number(self.headers.get("max-forwards"), 255)
+        return parse_number(self.headers.get("Max-Forwards"), 255)
 
-    def _address(self, name: str) -> NameAddr | None:
-        value = self.headers.get(name)
-        return None if value is None else parse_name_addr(value)
+    @property
+    def session_expires(self) -> SessionExpires | None:
+        """Session-Expires (RFC 4028 4), ``None`` if absent or its seconds are no number."""
+        value = self.headers.get("Session-Expires")
+        return None if value is None else parse_session_expires(value)
+
+    @property
+    def min_se(self) -> int | None:
+        """Min-SE in seconds (RFC 4028 5), ``None`` if absent or no number."""
+        return parse_number((self.headers.get("Min-SE") or "").partition(";")[0].strip(), MAX_SECONDS)
+
+    @property
+    def require(self) -> tuple[str, ...]:
+        """The option tags of Require (RFC 3261 20.32), as written."""
+        return self.headers.values("Require")
+
+    @property
+    def supported(self) -> tuple[str, ...]:
+        """The option tags of Supported (RFC 3261 20.37), as written."""
+        return self.headers.values("Supported")
 
     def _addresses(self, name: str) -> tuple[NameAddr, ...]:
-        return tuple(parse_name_addr(value) for value in self.headers.values(name))
+        return tuple([parse_name_addr(value) for value in self._values(name)])
+
+    def _values(self, name: str) -> tuple[str, ...]:
+        return self.headers.values(name)[:MAX_VALUES]

@@ -137,7 +137,8 @@ def bye_valid(facts: Facts) -> Iterator[Finding]:
     """DLV-3.3: to the core, along the route set, and right in every part that RFC 3261 12.2.1.1 fixes."""
     for session in facts.established:
         for bye in session.iut_byes:
-            if bye.frame.pco is not Pco.ISC:
+            request = bye.message
+            if bye.frame.pco is not Pco.ISC or not isinstance(request, SipRequest):
                 yield broken(
                     "DLV-3.3",
                     "the BYE went past the core, straight to the client",
@@ -146,7 +147,7 @@ def bye_valid(facts: Facts) -> Iterator[Finding]:
                     actual=f"a BYE at {bye.frame.destination}",
                 )
                 continue
-            wrong = list(_bye_faults(facts, session, bye))
+            wrong = list(_bye_faults(facts, session, request))
             for expected, actual in wrong:
                 yield broken(
                     "DLV-3.3", "the BYE is not valid in the dialog", bye.frame.number, expected=expected, actual=actual
@@ -155,13 +156,11 @@ def bye_valid(facts: Facts) -> Iterator[Finding]:
                 yield met("DLV-3.3", "the BYE follows the dialog's route set and state", bye.frame.number)
 
 
-def _bye_faults(facts: Facts, session: DeliverySession, bye: SipSeen) -> Iterator[tuple[str, str]]:
-    request, invite, answer = bye.message, session.invite.message, session.answer
-    if not isinstance(request, SipRequest) or answer is None:
-        return
-    pull = session.kind == "pull"
-    ours, theirs = (invite, answer.message) if pull else (answer.message, invite)
-    record = [str(name.uri) for name in (invite if pull else answer.message).record_route]
+def _bye_faults(facts: Facts, session: DeliverySession, request: SipRequest) -> Iterator[tuple[str, str]]:
+    invite, pull = session.invite.message, session.kind == "pull"
+    answer = session.answer.message if session.answer is not None else invite
+    ours, theirs = (invite, answer) if pull else (answer, invite)
+    record = [str(name.uri) for name in (invite if pull else answer).record_route]
     route_set = record if pull else record[::-1]
     found_routes = [str(name.uri) for name in request.route]
     if [uri.lower() for uri in found_routes] != [uri.lower() for uri in route_set] and not _same_routes(
@@ -210,9 +209,7 @@ def one_bye_in_time(facts: Facts) -> Iterator[Finding]:
     for session in facts.established:
         if not session.attempts or _released(facts, session):
             continue
-        last = facts.last_outcome_us(session)
-        if last is None:
-            continue
+        last = facts.last_outcome_us(session) or session.begin_us
         if session.bye is None:
             final = facts.fate(session.attempts[-1])
             if final.outcome is Outcome.FAILED:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from cpmspec.judge.facts import Facts
 from cpmspec.judge.verdict import Blame, Finding, Grade, Verdict
 
 #: a pure function from the facts of a trace to what they say about one requirement; nothing: it did not occur
 Check = Callable[[Facts], Iterable[Finding]]
+
+#: a rule that a trace breaks often is told so many times; the last time says how many there are
+MOST = 3
 
 
 def met(requirement: str, reason: str, *frames: int, grade: Grade = Grade.STRICT) -> Finding:
@@ -39,3 +43,26 @@ def missing(facts: Facts, requirement: str, reason: str, *frames: int, expected:
     if facts.end_us < due_us:
         return undecided(requirement, f"{reason}; the run ended before its window did", Blame.ENVIRONMENT, *frames)
     return broken(requirement, reason, *frames, expected=expected, actual="nothing came")
+
+
+def ruled(requirement: str, places: Iterable[Finding | None], what: str) -> Iterator[Finding]:
+    """A rule that applies at many places: each place where it was not kept, or that it was kept at all of them.
+
+    ``places`` has ``None`` for each place where it was kept; ``what`` names such a place in the plural.
+    """
+    found = list(places)
+    yield from limited([one for one in found if one is not None])
+    if found and not any(found):
+        yield met(requirement, f"kept: {len(found)} {what}")
+
+
+def limited(findings: Sequence[Finding]) -> Iterator[Finding]:
+    """At most :data:`MOST` findings of one rule; the last one says how many there are more."""
+    for index, finding in enumerate(findings[:MOST], 1):
+        more = len(findings) - MOST
+        yield replace(finding, reason=f"{finding.reason}; {more} more") if index == MOST and more > 0 else finding
+
+
+def settled_us(facts: Facts) -> int:
+    """How long after we sent something the IUT may still act as if it had not read it, in microseconds."""
+    return facts.settings.us("quiet_period") + facts.settings.late_us

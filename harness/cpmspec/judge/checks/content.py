@@ -11,14 +11,13 @@ from cpmspec.judge.checks.times import times_of
 from cpmspec.judge.deferred import PAGER, Deferred
 from cpmspec.judge.facts import Facts
 from cpmspec.judge.settings import KNOWN_TIMESTAMP_PLACES
+from cpmspec.judge.things import copied_part
 from cpmspec.judge.verdict import Finding, Grade
 from cpmspec.wire.headers import Headers, canonical
-from cpmspec.wire.mime import MediaType
+from cpmspec.wire.mime import RECOMMENDED, MediaType
 
 #: the resolution of an RFC 1123 date
 SECOND_US = 1_000_000
-#: rules of RFC 2046 that are recommendations: preamble and epilogue are to be left empty (5.1.1)
-SHOULD = frozenset({"MIM-2046-5.1.1-07"})
 #: what a part without Content-Type is (RFC 2046 5.1)
 DEFAULT_TYPES = (("text/plain", ()), ("text/plain", (("charset", "us-ascii"),)))
 TRANSPARENT = frozenset({"7bit", "8bit", "binary"})
@@ -94,8 +93,9 @@ def well_formed(facts: Facts) -> Iterator[Finding]:
                 reason = "the multipart has no boundary parameter"
                 yield broken("DLV-2.2", reason, frame, expected="a boundary parameter", actual=f"{content_type}")
             continue
-        faults = anatomy.multipart.violations if anatomy.multipart is not None else ()
-        wrong = [fault for fault in faults if fault.id not in SHOULD]
+        found = anatomy.multipart.violations if anatomy.multipart is not None else ()
+        faults = [fault for fault in found if not copied_part(anatomy, fault)]
+        wrong = [fault for fault in faults if fault.id not in RECOMMENDED]
         for fault in wrong:
             reason = f"{fault.id} at octet {fault.offset}"
             yield broken("DLV-2.2", reason, frame, expected=fault.expected, actual=fault.found)

@@ -8,7 +8,9 @@ from cpmspec.judge.anatomy import SIP_TYPES, Anatomy, Encapsulated
 from cpmspec.judge.checks.common import Check, broken, met
 from cpmspec.judge.deferred import Deferred
 from cpmspec.judge.facts import Facts
+from cpmspec.judge.things import unforced
 from cpmspec.judge.verdict import Finding, Grade
+from cpmspec.wire.fragment import SHOULD
 
 
 def _requests(facts: Facts, mode: str) -> Iterator[tuple[Anatomy, Deferred]]:
@@ -42,11 +44,13 @@ def _sip_part(facts: Facts, requirement: str, mode: str) -> Iterator[Finding]:
 
 
 def _sip_part_valid(facts: Facts, requirement: str, mode: str) -> Iterator[Finding]:
-    for anatomy, _ in _requests(facts, mode):
+    for anatomy, one in _requests(facts, mode):
         for part in anatomy.encapsulated:
             if part.kind != "sip" or not part.declared or part is anatomy.misplaced_msrp:
                 continue
-            for fault in part.fragment.violations:
+            faults = unforced(part, one)
+            wrong = [fault for fault in faults if fault.id not in SHOULD]
+            for fault in wrong:
                 yield broken(
                     requirement,
                     f"{fault.id} at octet {fault.offset} of the part",
@@ -54,7 +58,10 @@ def _sip_part_valid(facts: Facts, requirement: str, mode: str) -> Iterator[Findi
                     expected=fault.expected,
                     actual=fault.found,
                 )
-            if not part.fragment.violations:
+            if faults and not wrong:
+                reason = f"a valid {part.media_type}; a remark: {faults[0]}"
+                yield met(requirement, reason, anatomy.attempt.frame, grade=Grade.NON_STRICT)
+            elif not faults:
                 yield met(requirement, f"a valid {part.media_type}", anatomy.attempt.frame)
 
 
