@@ -16,7 +16,7 @@ from cpmspec.net.sip import Hop, IncomingRequest
 from cpmspec.net.tls import client_context, self_signed
 from cpmspec.protocol.dialogs import Dialog
 from cpmspec.protocol.offer_answer import choose_setup
-from cpmspec.wire.msrp import FrameBegin, FrameEnd, MsrpHead, build_request
+from cpmspec.wire.msrp import FrameBegin, FrameEnd, MsrpHead, build_unchecked
 from cpmspec.wire.sdp import Media, build_msrp_sdp, parse_sdp
 from cpmspec.wire.sip import SipRequest, SipResponse
 from cpmspec.wire.sip import build_request as build_sip
@@ -105,10 +105,10 @@ class PfMedia:
         if "range" in changes:
             headers.append(("Byte-Range", changes["range"]))
         headers += changes.get("headers", [])
-        octets = build_request(
-            changes.get("method", "SEND"), f"tr{number:04}", [changes.get("to", self.offer.path[0])], [self.path],
-            headers, body, flag, content_type=None if body is None else "text/plain",
-        )  # fmt: skip
+        paths = [("To-Path", changes.get("to", self.offer.path[0])), ("From-Path", self.path)]
+        described = [] if body is None else [("Content-Type", "text/plain")]
+        start = f"MSRP tr{number:04} {changes.get('method', 'SEND')}"
+        octets = build_unchecked(start, [*paths, *headers, *described], body, flag)
         await self.connections[-1].send(octets)
 
     def statuses(self) -> dict[str, int]:

@@ -251,7 +251,7 @@ def _received(pieces: Iterable[bytes]) -> list[tuple[Any, ...]]:
                     value = sink.value() if isinstance(sink, msrp_receiver.BytesSink) else b""
                     _same("size", len(value), size)
                     done.append(("message", message_id, content_type, head, value, len(answers)))
-                    done += [("answer", answer) for answer in answers[:1] if b" 200" in answer]
+                    done += [("answer", answer) for answer in answers if b" REPORT\r\n" not in answer]
                 case msrp_receiver.MessageAborted(message_id, reason):
                     done.append(("aborted", message_id, reason))
                 case msrp_receiver.ForSender(head):

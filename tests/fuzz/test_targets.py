@@ -7,7 +7,7 @@ import pytest
 import corpora
 from driver import State
 from planted import PLANTED
-from seeds import CORPORA
+from seeds import CORPORA, LOCAL, SINGLE
 from targets import TARGETS, Broken
 
 
@@ -86,3 +86,13 @@ def test_a_run_that_could_not_begin_is_not_good() -> None:
 def test_what_takes_too_long_is_a_finding() -> None:
     state = told(False, 70, "ALARM: working on the last Unit for 11 seconds\n", "Test unit written to /tmp/f/timeout-1")
     assert (state.good, state.raised) == (False, "takes too long, or too much memory")
+
+
+def test_a_report_that_is_the_only_answer_is_no_difference() -> None:
+    """Found by the fuzzer: its drawn transaction identifier made two readings of one stream differ."""
+    send = (
+        f"MSRP abcd1234 SEND\r\nTo-Path: {LOCAL}\r\nFrom-Path: msrp://b.example:2855/s2;tcp\r\nMessage-ID: m1.a\r\n"
+        "Success-Report: yes\r\nFailure-Report: no\r\nByte-Range: 1-5/5\r\nContent-Type: text/plain\r\n\r\n"
+        "hello\r\n-------abcd1234$\r\n"
+    )
+    TARGETS["msrp_receiver"].check(SINGLE + send.encode())

@@ -112,7 +112,7 @@ class Scene:
 
     def open(self, pco: Pco, sender: Role, connection: int) -> None:
         """``sender`` opens a connection to, or from, the PF, a while before anything is said on it."""
-        peer = Role.CLIENT if pco is Pco.MSRP else Role.ORIGINATOR
+        peer = {Pco.MSRP: Role.CLIENT, Pco.STORE: Role.STORE}.get(pco, Role.ORIGINATOR)
         receiver = peer if sender is Role.IUT else Role.IUT
         self.put(pco, sender, receiver, b"", connection=connection, kind=Kind.OPEN)
 
@@ -325,9 +325,11 @@ class Scene:
             connection=connection,
         )
 
-    def imap(self, *exchanges: tuple[bytes, bytes], connection: int | None = None) -> None:
+    def imap(self, *exchanges: tuple[bytes, bytes], connection: int | None = None, opened: bool = False) -> None:
         """What the PF says to the message store on one connection, with the store's replies."""
         connection = connection or self.connection(f"store-{self.next()}")
+        if opened and not any(frame.connection == connection for frame in self.frames):
+            self.open(Pco.STORE, Role.IUT, connection)
         for line, reply in exchanges:
             self.put(Pco.STORE, Role.IUT, Role.STORE, line, connection=connection)
             if reply:

@@ -23,7 +23,7 @@ def found(scene: Scene, rule: str) -> list[Verdict]:
 
 def said(*lines: bytes) -> Scene:
     scene = Scene()
-    scene.imap(*((line, b"") for line in lines))
+    scene.imap(*((line, b"") for line in lines), opened=True)
     return scene
 
 
@@ -115,7 +115,7 @@ def test_utf8_that_was_enabled() -> None:
     scene = said(b"a1 ENABLE CONDSTORE\r\n", b'a2 CREATE "\xc3\xa4"\r\n')
     assert (found(scene, NAME), found(scene, TEXT)) == ([FAIL], [PASS, FAIL])
     scene = said(b'a1 CREATE "\xc3\xa4"\r\n', b"a2 ENABLE UTF8=ACCEPT\r\n")
-    scene.imap((b'a1 CREATE "\xc3\xa4"\r\n', b""))
+    scene.imap((b'a1 CREATE "\xc3\xa4"\r\n', b""), opened=True)
     assert found(scene, NAME) == [FAIL, FAIL]
 
 

@@ -187,6 +187,21 @@ def test_the_same_trace_gives_the_same_judgement() -> None:
     assert told["verdict"] == "fail"
 
 
+def test_rules_that_were_simply_kept_are_told_in_a_word() -> None:
+    judgement = impatient().judge()
+    told = judgement.to_json()
+    kept = {one.requirement for one in judgement.findings if one.plain}
+    assert any(name.startswith("SIP-") for name in kept)
+    assert kept.isdisjoint(one["requirement"] for one in told["findings"])
+    assert {told["requirements"][name] for name in kept} == {"pass"}
+    assert [one.to_json() for one in judgement.findings if not one.plain] == told["findings"]
+    plain = Finding("SIP-1-1-01", Verdict.PASS, "kept")
+    assert plain.to_json() == {"requirement": "SIP-1-1-01", "verdict": "pass", "reason": "kept"}
+    for other in ({"requirement": "DLV-1.1"}, {"verdict": Verdict.FAIL}, {"grade": Grade.NON_STRICT}, {"actual": "x"}):
+        assert plain.plain
+        assert not replace(plain, **other).plain
+
+
 def test_verdicts_are_ordered() -> None:
     order = (Verdict.NONE, Verdict.PASS, Verdict.INCONC, Verdict.FAIL, Verdict.ERROR)
     assert [one.rank for one in order] == [0, 1, 2, 3, 4]

@@ -22,7 +22,7 @@ from cpmspec.protocol.msrp_receiver import (
     Reply,
 )
 from cpmspec.protocol.msrp_sender import BytesContent, MsrpSender, Outcome, OutgoingMessage
-from cpmspec.wire.msrp import MsrpFrame, MsrpStream, build_request, new_transaction_id, parse_frame
+from cpmspec.wire.msrp import MsrpFrame, MsrpStream, build_unchecked, new_transaction_id, parse_frame
 
 LOCAL, PEER = ("msrp://a.example:2855/s1;tcp",), ("msrp://b.example:2855/s2;tcp", "msrp://c.example:1/s3;tcp")
 
@@ -32,9 +32,10 @@ def send(
     extra: tuple[tuple[str, str], ...] = (), method: str = "SEND", tid: str | None = None,
 ) -> bytes:  # fmt: skip
     headers = [*([("Message-ID", name)] if name else []), *([("Byte-Range", span)] if span else []), *extra]
-    content_type = None if body is None else "text/plain"
     tid = tid or new_transaction_id(body or b"")
-    return build_request(method, tid, [to], PEER, headers, body, flag, content_type=content_type)
+    described = [] if body is None else [("Content-Type", "text/plain")]
+    paths = [("To-Path", to), ("From-Path", " ".join(PEER))]
+    return build_unchecked(f"MSRP {tid} {method}", [*paths, *headers, *described], body, flag)
 
 
 def feed(receiver: MsrpReceiver, *frames: bytes) -> list[ReceiverEvent]:
@@ -69,6 +70,14 @@ def test_a_message_in_one_chunk() -> None:
     assert (ok.status, ok.transaction_id, ok.to_path, ok.from_path) == (200, "transact1", PEER[:1], LOCAL)
     (sorry,) = map(read, event.refused(413))
     assert (sorry.status, sorry.transaction_id) == (413, "transact1")
+
+
+def test_a_success_report_goes_out_whatever_the_peer_calls_itself_and_its_message() -> None:
+    octets = send(b"hello", name="m1", extra=(("Success-Report", "yes"),)).replace(b"c.example:1/", b"192.0.2.1/")
+    (event,) = feed(MsrpReceiver(LOCAL), octets)
+    assert isinstance(event, MessageComplete)
+    assert b"Message-ID: m1\r\n" in event.answers[-1]
+    assert b"msrp://192.0.2.1/s3;tcp\r\n" in event.answers[-1]
 
 
 def test_a_success_report_covers_the_message_and_takes_the_whole_path_back() -> None:

@@ -34,6 +34,7 @@ from cpmspec.wire.msrp import (
     MsrpStream,
     build_request,
     build_response,
+    build_unchecked,
     parse_frame,
 )
 
@@ -226,8 +227,9 @@ class Receiving:
         to: str = A[0], cut: int = 0,
     ) -> None:  # fmt: skip
         headers = [("Message-ID", "m1aa"), ("Byte-Range", span)]
-        given = None if body is None else content_type
-        octets = build_request(method, "transact1", [to], B, headers, body, flag, content_type=given)
+        given = [] if body is None else [("Content-Type", content_type)]
+        paths = [("To-Path", to), ("From-Path", " ".join(B))]
+        octets = build_unchecked(f"MSRP transact1 {method}", [*paths, *headers, *given], body, flag)
         for event in self.stream.feed(octets[: len(octets) - cut]):
             self.events += self.receiver.receive(event)
 

@@ -377,6 +377,23 @@ async def test_bad_requests_are_refused_and_not_stored(start: Any) -> None:
     assert not waiting(core)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "status"),
+    [
+        ("Contact", f"<{ALICE}>;expires=soon", 202),  # a remark: RFC 3261 20.10 has a default for it
+        ("Accept", "", 202),
+        ("Supported", "", 202),
+        ("Allow", ", ".join(f"M{number}" for number in range(300)), 513),  # legal, but more than is looked at
+        ("Allow", f"INVITE INVITE, {', '.join(f'M{number}' for number in range(300))}", 400),
+    ],
+)
+async def test_what_is_refused_is_what_cannot_be_read(start: Any, name: str, value: str, status: int) -> None:
+    core = await start(users=[{"match": ALICE}])
+    request = core.build("MESSAGE", ALICE, ("Content-Type", "text/plain"), body=b"x")
+    request = request.with_headers(Headers((*request.headers, Header.make(name, value))))
+    assert (await core.ask(request)).status == status
+
+
 async def test_only_the_core_is_believed(start: Any) -> None:
     core = await start()
     await core.defer()

@@ -148,6 +148,21 @@ def test_what_is_broken_beside_the_purpose_is_seen(run_folder: Path, catalogue: 
     assert [one.id for one in run.cases[-1].broken] == ["DLV-1.1"]
 
 
+def test_rules_that_were_simply_kept_stand_among_the_requirements(run_folder: Path, catalogue: Catalogue) -> None:
+    log = run_folder / "run.jsonl"
+    finding = {"requirement": "DLV-1.1", "verdict": "fail", "reason": "none came"}
+    known = {"DLV-1.1": "fail", "DLV-1.2": "pass"}
+    line = {
+        "kind": "case",
+        "case": "TP_Z",
+        "verdict": "fail",
+        "judgement": {"findings": [finding], "requirements": known},
+    }
+    log.write_text(log.read_text() + json.dumps(line) + "\n")
+    case = next(case for case in load(run_folder, catalogue).cases if case.id == "TP_Z")
+    assert ([one.id for one in case.broken], case.passed) == (["DLV-1.1"], ("DLV-1.2",))
+
+
 @pytest.mark.parametrize(
     ("outside", "shown"),
     [

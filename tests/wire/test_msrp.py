@@ -212,7 +212,7 @@ WRONG = {
     "long body of another method": (
         TYPED.replace("SEND", "NICKNAME") + "x" * 10_241 + f"\r\n{END}", "MSR-4975-7.1-06"),
     "header twice": (TYPED.replace("Content", "Message-ID: abcd\r\nContent") + f"hi\r\n{END}", "MSR-4975-7.1-07"),
-    "no Message-ID": (f"MSRP {TID} SEND\r\n{PATHS}{END}", "MSR-4975-7.1.1-01"),
+    "no Message-ID": (f"MSRP {TID} SEND\r\n{PATHS}{END}", "MSR-4975-7.1.1-11"),
     "long chunk with an end": (
         TYPED.replace("Content", "Byte-Range: 1-3000/3000\r\nContent") + "x" * 3000 + f"\r\n{END}",
         "MSR-4975-7.1.1-02"),
@@ -338,6 +338,12 @@ def test_parse_frame_takes_exactly_one(octets: bytes) -> None:
     assert found.violations
 
 
+def test_a_report_repeats_what_its_peer_wrote() -> None:
+    theirs = ["sip:a.example", "msrp://192.0.2.1/x"]
+    headers = [("Message-ID", "a  \x01\udcff"), ("Status", "000 200")]
+    assert b"sip:a.example msrp://192.0.2.1/x\r\n" in build_request("REPORT", TID, theirs, [FROM], headers, None)
+
+
 def test_a_response_goes_to_the_first_uri_of_from_path() -> None:
     octets = build_request("SEND", TID, [TO], [FROM, "msrp://c:1/z;tcp"], [MESSAGE_ID], None)
     frame = parse_frame(octets)
@@ -362,13 +368,18 @@ def test_nobody_answers_reports_and_responses() -> None:
     [
         ({"method": "send"}, "upper-case"), ({"tid": "abc"}, "ident"), ({"tid": "ab cd"}, "ident"),
         ({"to": []}, "To-Path"), ({"to": ["a b"]}, "To-Path"), ({"flag": "x"}, "flag"), ({"flag": ""}, "flag"),
-        ({"headers": [("A", "b\r\nC: d")]}, "CR, LF"), ({"content_type": None}, "Content-Type"),
+        ({"headers": [("A", "b\r\nC: d")]}, "CR, LF"), ({"headers": []}, "7.1.1-01"),
+        ({"headers": [("Message-ID", "m1")]}, "9-04"), ({"headers": [MESSAGE_ID, ("Byte-Range", "what")]}, "9-05"),
+        ({"method": "REPORT", "headers": [MESSAGE_ID, ("Status", "ok")]}, "9-07"),
+        ({"method": "REPORT", "headers": [MESSAGE_ID]}, "7.1.2-01"), ({"to": ["sip:a.example"]}, "6-01"),
+        ({"content_type": None}, "Content-Type"),
         ({"body": None}, "Content-Type"), ({"body": b"a-------d93kswow$"}, "occurs in the body"),
     ],
 )  # fmt: skip
 def test_building_is_strict(arguments: dict[str, object], match: str) -> None:
     given_: dict[str, object] = {
-        "method": "SEND", "tid": TID, "to": [TO], "headers": [], "body": b"", "flag": "$", "content_type": "a/b",
+        "method": "SEND", "tid": TID, "to": [TO], "headers": [MESSAGE_ID], "body": b"", "flag": "$",
+        "content_type": "a/b",
     }  # fmt: skip
     value = {**given_, **arguments}
     with pytest.raises(ValueError, match=match):

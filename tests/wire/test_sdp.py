@@ -292,6 +292,7 @@ def test_attributes_of_the_media_or_of_the_session() -> None:
     [
         ("IP4", "192.0.2.1", True), ("IP4", "::1", False), ("IP6", "::1", True), ("IP6", "[::1]", False),
         ("IP4", "pf.example.com", True), ("IP4", "192.0.2.999", False), ("IP4", "-", False), ("NSAP", "?", True),
+        ("IP4", "pf_1.example.com", True),
     ],
 )  # fmt: skip
 def test_which_address_fits_its_family(family: str, host: str, fits: bool) -> None:

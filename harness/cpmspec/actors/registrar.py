@@ -187,4 +187,5 @@ def third_party_request(state: ThirdParty, interface: Interface, hop: Hop, branc
             ("Contact", f"<{core}>"),
             ("Expires", str(state.expires)),
         ],
+        whole=True,
     )

@@ -155,10 +155,11 @@ class MediaView:
                 session.requests.append(one)
 
     def session_of(self, one: MsrpSeen) -> MediaSession | None:
-        """The session that a message belongs to, by any session-id in its paths."""
+        """The session that a message belongs to: by the session-ids of both its ends, else by any in its paths."""
         to, from_ = ids_of(one.head.to_path), ids_of(one.head.from_path)
         own, peer = (from_, to) if one.from_iut else (to, from_)
-        found = (self._by_own.get(name) for name in own)
+        both = (one for one in self.sessions if one.own_ids.intersection(own) and one.peer_ids.intersection(peer))
+        found = (next(both, None), *(self._by_own.get(name) for name in own))
         others = (self._by_peer.get(name) for name in peer)
         return next((session for session in (*found, *others) if session is not None), None)
 
@@ -192,9 +193,10 @@ def _sessions(own: Sequence[SipSeen], isc: Sequence[SipSeen]) -> Iterator[MediaS
     """The dialogs in which the IUT is one end: it composed the offer or the answer itself."""
     ours = {id(seen) for seen in own}
     found: dict[str, MediaSession] = {}
-    offers: dict[tuple[str, int], Description] = {}
-    late: dict[tuple[str, int], Description] = {}  # offers in a 2xx, answered in the ACK (RFC 3261 13.2.1)
-    answered: set[tuple[str, int]] = set()
+    # each side counts its requests for itself (RFC 3261 12.2.1.1): a key says whose request it was
+    offers: dict[tuple[str, int, bool], Description] = {}
+    late: dict[tuple[str, int, bool], Description] = {}  # offers in a 2xx, answered in the ACK (RFC 3261 13.2.1)
+    answered: set[tuple[str, int, bool, str]] = set()
     for seen in isc:
         message, call_id = seen.message, seen.message.call_id or ""
         if isinstance(message, SipRequest) and message.method == "BYE":
@@ -204,20 +206,22 @@ def _sessions(own: Sequence[SipSeen], isc: Sequence[SipSeen]) -> Iterator[MediaS
         cseq = message.cseq
         if cseq is None or cseq.method not in ("INVITE", "UPDATE", "ACK") or (seen.from_iut and id(seen) not in ours):
             continue
-        key = (call_id, cseq.number)
+        asked_by_iut = seen.from_iut is isinstance(message, SipRequest)
+        key = (call_id, cseq.number, asked_by_iut)
+        branch = (*key, message.to_tag or "")  # an INVITE that was forked is answered by several (13.2.2.4)
         description = _description(seen)
         if isinstance(message, SipResponse):
-            if not 200 <= message.status < 300 or key in answered or description is None:
+            if not 200 <= message.status < 300 or branch in answered or description is None:
                 continue
-            answered.add(key)
+            answered.add(branch)
             offer = offers.get(key)
             if offer is None:
-                late[key] = description
-            elif offer.from_iut is not seen.from_iut:
+                late.setdefault(key, description)
+            else:
                 _agree(found, call_id, Exchange(offer, description))
         elif message.method == "ACK":
             offer = late.pop(key, None)
-            if offer is not None and description is not None and offer.from_iut is not seen.from_iut:
+            if offer is not None and description is not None:
                 _agree(found, call_id, Exchange(offer, description))
         elif description is not None and key not in offers:
             offers[key] = description
@@ -229,8 +233,10 @@ def _agree(found: dict[str, MediaSession], call_id: str, exchange: Exchange) -> 
         found.setdefault(call_id, MediaSession(call_id)).exchanges.append(exchange)
 
 
+def is_sdp(message: SipRequest | SipResponse) -> bool:
+    """Whether the body of a message is a session description."""
+    return bool(message.body) and MediaType.parse(message.content_type or "").full == SDP_TYPE
+
+
 def _description(seen: SipSeen) -> Description | None:
-    message = seen.message
-    if not message.body or MediaType.parse(message.content_type or "").full != SDP_TYPE:
-        return None
-    return Description(seen, parse_sdp(message.body))
+    return Description(seen, parse_sdp(seen.message.body)) if is_sdp(seen.message) else None

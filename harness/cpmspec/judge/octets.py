@@ -6,17 +6,19 @@ import base64
 import binascii
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from cpmspec.evidence.trace import Frame, Kind, Pco, Role, Trace
 from cpmspec.wire.imap import ImapCommand, ImapCommandStream, ImapResponse, ImapResponseStream
 from cpmspec.wire.msrp import FrameBegin, FrameData, FrameEnd, MsrpHead, MsrpStream, Unreadable
 from cpmspec.wire.sip import SipRequest, SipResponse, SipStream, SipUnreadable, parse_message
+from cpmspec.wire.sip_views import CSeq
 from cpmspec.wire.violation import Violation
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SipSeen:
-    """A SIP message and the frame in which it was complete."""
+    """A SIP message and the frame in which it was complete; what many checks ask of it is read once."""
 
     frame: Frame
     message: SipRequest | SipResponse
@@ -31,10 +33,26 @@ class SipSeen:
         """Whether the IUT sent it."""
         return self.frame.from_iut
 
+    @cached_property
+    def cseq(self) -> CSeq | None:
+        """Its CSeq."""
+        return self.message.cseq
+
+    @cached_property
+    def branch(self) -> str:
+        """The branch of its topmost Via, '' without one; equal for a request and the responses to it."""
+        via = self.message.via
+        return (via[0].branch or "") if via else ""
+
+    @cached_property
+    def tags(self) -> tuple[str | None, str | None]:
+        """The tags of its From and its To."""
+        return (self.message.from_tag, self.message.to_tag)
+
     @property
     def transaction(self) -> tuple[str, int, str]:
         """Call-ID and CSeq: equal for a message and its retransmissions."""
-        cseq = self.message.cseq
+        cseq = self.cseq
         return (self.message.call_id or "", cseq.number if cseq else -1, cseq.method if cseq else "")
 
 

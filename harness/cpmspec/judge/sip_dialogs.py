@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 from cpmspec.evidence.trace import Role
 from cpmspec.judge.facts import PARTING_US, Facts
@@ -32,12 +33,12 @@ class Dialog:
     @property
     def local_tag(self) -> str | None:
         """The IUT's tag."""
-        return self.answer.message.to_tag if self.callee else self.invite.message.from_tag
+        return self.answer.tags[1] if self.callee else self.invite.tags[0]
 
     @property
     def remote_tag(self) -> str | None:
         """The peer's tag."""
-        return self.invite.message.from_tag if self.callee else self.answer.message.to_tag
+        return self.invite.tags[0] if self.callee else self.answer.tags[1]
 
     @property
     def route_set(self) -> tuple[NameAddr, ...]:
@@ -57,7 +58,7 @@ class Dialog:
             for seen in origins(facts).of_call(self.call_id)
             if seen.frame.receiver is Role.IUT
             and seen.frame.number < before.frame.number
-            and (cseq := seen.message.cseq) is not None
+            and (cseq := seen.cseq) is not None
             and cseq.method in ("INVITE", "UPDATE")
             for contact in seen.message.contact
         ]
@@ -74,7 +75,7 @@ class Dialog:
             isinstance(message, SipRequest)
             and (seen.from_iut or seen.frame.receiver is Role.IUT)
             and message.call_id == self.call_id
-            and (message.from_tag, message.to_tag) == (tags if seen.from_iut else tags[::-1])
+            and seen.tags == (tags if seen.from_iut else tags[::-1])
         )
 
     def ended_us(self, facts: Facts) -> int | None:
@@ -87,11 +88,20 @@ def _is_bye(seen: SipSeen) -> bool:
     return method(seen) == "BYE"
 
 
+_FOUND: WeakKeyDictionary[Facts, tuple[Dialog, ...]] = WeakKeyDictionary()
+
+
 def dialogs(facts: Facts) -> tuple[Dialog, ...]:
-    """All dialogs of the IUT's own, in the order of the 2xx that made them."""
+    """All dialogs of the IUT's own, in the order of the 2xx that made them; worked out once."""
+    if (found := _FOUND.get(facts)) is None:
+        found = _FOUND[facts] = _dialogs(facts)
+    return found
+
+
+def _dialogs(facts: Facts) -> tuple[Dialog, ...]:
     index, found, known = origins(facts), list[Dialog](), set[tuple[str, str | None, str | None]]()
     for seen in facts.isc:
-        cseq = seen.message.cseq
+        cseq = seen.cseq
         if not 200 <= status(seen) < 300 or cseq is None or cseq.method != "INVITE":
             continue
         invite = index.request_of(seen)

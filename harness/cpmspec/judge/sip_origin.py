@@ -96,6 +96,19 @@ class Origins:
         return any(self._texts.get(text, before) < before for text in texts)
 
     @cached_property
+    def _bodies(self) -> dict[bytes, int]:
+        """The bodies that came to the IUT, with the number of the frame that brought each first."""
+        bodies: dict[bytes, int] = {}
+        for seen in self._sip:
+            if seen.frame.receiver is Role.IUT and seen.message.body:
+                bodies.setdefault(seen.message.body, seen.frame.number)
+        return bodies
+
+    def carried(self, body: bytes, before: int) -> bool:
+        """Whether a message with that body came to the IUT before the frame of that number."""
+        return self._bodies.get(body, before) < before
+
+    @cached_property
     def _calls(self) -> dict[str, list[SipSeen]]:
         calls: dict[str, list[SipSeen]] = {}
         for seen in self._sip:
@@ -155,20 +168,14 @@ def mark(seen: SipSeen) -> Mark:
     message = seen.message
     kind = message.method if isinstance(message, SipRequest) else str(message.status)
     cseq = message.headers.get("cseq") or ""
-    tags = (message.from_tag or "", message.to_tag or "")
-    return (kind, message.call_id or "", cseq, _branch(seen), *tags, seen.from_iut)
+    tags = (seen.tags[0] or "", seen.tags[1] or "")
+    return (kind, message.call_id or "", cseq, seen.branch, *tags, seen.from_iut)
 
 
 def _transaction(seen: SipSeen) -> tuple[str, str, str]:
     """What a request and the responses to it have in common on their hop (RFC 3261 17.1.3, 17.2.3)."""
-    cseq = seen.message.cseq
-    return (seen.message.call_id or "", str(cseq) if cseq is not None else "", _branch(seen))
-
-
-def _branch(seen: SipSeen) -> str:
-    """The branch of the topmost Via; equal for a request and the responses to it."""
-    via = seen.message.via
-    return (via[0].branch or "") if via else ""
+    cseq = seen.cseq
+    return (seen.message.call_id or "", str(cseq) if cseq is not None else "", seen.branch)
 
 
 def _asker(request: SipRequest) -> tuple[str, int, str]:
@@ -214,14 +221,22 @@ def excused(seen: SipSeen, violation: Violation, facts: Facts) -> bool:
     A response also lacks what its request lacked (RFC 3261 8.2.6.2).
     """
     message = seen.message
-    if isinstance(message, SipResponse) and violation.found.startswith("no "):
-        request = origins(facts).request_of(seen)
-        if request is not None and request.message.headers.get(violation.found[3:]) is None:
+    header = _header_at(seen, violation.offset)
+    if isinstance(message, SipResponse) and (request := origins(facts).request_of(seen)) is not None:
+        if violation.found.startswith("no ") and request.message.headers.get(violation.found[3:]) is None:
+            return True
+        # a Via comes back with received and rport (RFC 3261 18.2.1, RFC 3581), a To with a tag: not octet for octet
+        if header is not None and (violation.id, header.key) in _wrong(request):
             return True
     if violation.offset < len(message.start):
         return isinstance(message, SipRequest) and given(facts, seen, message.uri)
-    header = _header_at(seen, violation.offset)
     return header is not None and given(facts, seen, header.value)
+
+
+def _wrong(seen: SipSeen) -> set[tuple[str, str]]:
+    """What is wrong with a message, each with the header that it stands in."""
+    places = ((one.id, _header_at(seen, one.offset)) for one in seen.message.violations)
+    return {(rule, header.key) for rule, header in places if header is not None}
 
 
 def _header_at(seen: SipSeen, offset: int) -> Header | None:
@@ -243,6 +258,11 @@ def given(facts: Facts, seen: SipSeen, header_value: str) -> bool:
     wanted = header_value.strip()
     untagged = wanted.rpartition(";tag=")[0].strip() if ";tag=" in wanted else wanted
     return origins(facts).said({wanted, untagged}, seen.frame.number)
+
+
+def relayed(facts: Facts, seen: SipSeen) -> bool:
+    """Whether the body of a message of the IUT had come to it before: then it is another's, also through a B2BUA."""
+    return origins(facts).carried(seen.message.body, seen.frame.number)
 
 
 def _said(seen: SipSeen) -> Iterator[str]:

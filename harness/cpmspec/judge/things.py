@@ -13,7 +13,7 @@ from cpmspec.judge.anatomy import Anatomy, Encapsulated
 from cpmspec.judge.deferred import Deferred
 from cpmspec.judge.facts import Facts
 from cpmspec.judge.octets import MsrpSeen, SipSeen
-from cpmspec.judge.sip_origin import excused, own
+from cpmspec.judge.sip_origin import excused, own, relayed
 from cpmspec.wire.cpim import parse_cpim
 from cpmspec.wire.fragment import parse_fragment
 from cpmspec.wire.headers import Headers
@@ -63,7 +63,7 @@ def _sip(facts: Facts) -> Iterator[Thing]:
         kinds = ("sip-message", "sip-request" if request else "sip-response", "uri")
         wrong = tuple(one for one in message.violations if not excused(seen, one, facts))
         yield Thing(kinds, name, seen.frame.number, wrong)
-        if message.body:
+        if message.body and not relayed(facts, seen):
             yield from _described(message.content_type, message.body, name, seen.frame.number)
     for one in facts.sip_wrong:
         if one.frame.from_iut:

@@ -48,6 +48,10 @@ class Grade(StrEnum):
     INFORMATIONAL = "informational"  #: nothing binds: an observation only
 
 
+#: how the ids of the clause's own requirements begin; all others are rules of the RFCs that it rests on
+CLAUSE = "DLV-"
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One application of a requirement to one place of the evidence."""
@@ -60,6 +64,16 @@ class Finding:
     frames: tuple[int, ...] = ()  #: packet numbers in the case's pcapng that prove it, the telling one first
     blame: Blame | None = None
     grade: Grade = Grade.STRICT
+
+    @property
+    def plain(self) -> bool:
+        """Whether it says no more than that a rule of an RFC was kept: there are hundreds of them in a case."""
+        return (
+            self.verdict is Verdict.PASS
+            and self.grade is Grade.STRICT
+            and not self.requirement.startswith(CLAUSE)
+            and not (self.expected or self.actual)
+        )
 
     def to_json(self) -> dict[str, Any]:
         """A plain JSON object; what is as by default is left out: most findings are passes with nothing to show."""
@@ -100,7 +114,7 @@ class Judgement:
         return found
 
     def to_json(self) -> dict[str, Any]:
-        """A plain JSON object."""
+        """A plain JSON object; the rules of RFCs that were simply kept stand among ``requirements`` alone."""
         return {
             "case": self.case,
             "verdict": self.verdict,
@@ -108,5 +122,5 @@ class Judgement:
             "blame": self.blame,
             "final": self.final,
             "requirements": dict(sorted(self.requirements.items())),
-            "findings": [finding.to_json() for finding in self.findings],
+            "findings": [finding.to_json() for finding in self.findings if not finding.plain],
         }

@@ -286,7 +286,7 @@ def ack_of_failure(request: SipRequest, response: SipResponse) -> SipRequest:
         ("Call-ID", request.call_id or ""),
         ("CSeq", f"{request.cseq.number if request.cseq else 1} ACK"),
     ]
-    return build_request("ACK", request.uri, headers)
+    return build_request("ACK", request.uri, headers, whole=True)
 
 
 def cancel_of(request: SipRequest) -> SipRequest:
@@ -300,7 +300,7 @@ def cancel_of(request: SipRequest) -> SipRequest:
         ("Call-ID", request.call_id or ""),
         ("CSeq", f"{request.cseq.number if request.cseq else 1} CANCEL"),
     ]
-    return build_request("CANCEL", request.uri, headers)
+    return build_request("CANCEL", request.uri, headers, whole=True)
 
 
 def client_key(message: SipRequest | SipResponse) -> Hashable:

@@ -9,8 +9,11 @@ from cpmspec.wire.sip import SipRequest
 from cpmspec.wire.sip_views import parse_number
 from cpmspec.wire.uri import OtherUri
 
-TOLERATED = frozenset({"SIP-3261-18.3-02"})
-"""Octets after the body of a datagram: every receiver cuts them off (RFC 3261 18.3)."""
+TOLERATED = frozenset({"SIP-3261-18.3-02", "SIP-3261-20.10-02"})
+"""What two readers read alike: octets after the body of a datagram, which every receiver cuts off (RFC 3261 18.3), and
+a wrong q or expires of a Contact, for which there is a default (20.10)."""
+LIMITS = "SIP-LIMIT-"
+"""Rules of what is legal but more than our reader looks at: 513, too large (RFC 3261 21.5.14), not malformed."""
 MAX_DIGITS = 20
 
 
@@ -26,9 +29,13 @@ class Refusal:
 def refusal(request: SipRequest) -> Refusal | None:
     """Why the request is not served, or ``None``.
 
-    What is malformed is not stored: two readers might read it in two ways (header injection, doubled headers).
+    What is malformed is not stored: two readers might read it in two ways (header injection, doubled headers). Nor is
+    what was not looked at for its size. It is 400 if one thing is malformed, whatever else is too large.
     """
-    wrong = next((one for one in request.violations if one.id not in TOLERATED), None)
+    found = [one for one in request.violations if one.id not in TOLERATED]
+    wrong = min(found, key=lambda one: one.id.startswith(LIMITS), default=None)
+    if wrong is not None and wrong.id.startswith(LIMITS):
+        return Refusal(513)
     if wrong is not None:
         return Refusal(505) if wrong.id == "SIP-3261-7.1-04" else Refusal(400, f"Bad Request: {wrong.id}")
     required = request.headers.values("Require")

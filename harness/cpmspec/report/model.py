@@ -238,7 +238,8 @@ def _cases(log: RunLog, catalogue: Catalogue) -> Iterator[CaseView]:
         while anchor in taken:
             anchor += "_"
         taken.add(anchor)
-        findings = (line.get("judgement") or {}).get("findings") or ()
+        judgement = line.get("judgement") or {}
+        findings = [*(judgement.get("findings") or ()), *_kept(judgement)]
         yield CaseView(
             id=line["case"],
             anchor=anchor,
@@ -255,6 +256,14 @@ def _cases(log: RunLog, catalogue: Catalogue) -> Iterator[CaseView]:
             final=line.get("stage") == "final",
             findings=tuple(_finding(value, catalogue) for value in findings),
         )
+
+
+def _kept(judgement: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The rules that were simply kept: a run's log names them among the requirements alone."""
+    told = {finding["requirement"] for finding in judgement.get("findings") or ()}
+    for name, verdict in (judgement.get("requirements") or {}).items():
+        if name not in told:
+            yield {"requirement": name, "verdict": verdict}
 
 
 def _finding(value: Mapping[str, Any], catalogue: Catalogue) -> FindingView:

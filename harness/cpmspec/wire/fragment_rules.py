@@ -11,22 +11,22 @@ FRG-3261-27.5-07     a body has a Content-Type (20.15)
 FRG-3261-27.5-08     the method in CSeq is that of the request line (8.1.1.5)
 FRG-3261-27.5-09     an INVITE has exactly one Contact (8.1.1.8), a MESSAGE none (RFC 3428 4)
 FRG-3261-27.5-10     Date is RFC 1123 form, in GMT (20.17)
-FRG-3261-27.5-11     the only parameter of the media type is version
+FRG-3261-27.5-11     the only parameter of the media type is version: a remark, readers pass over others (RFC 2045 5)
 FRG-3261-27.5-12     the parameter version, if it is there, is that of the message: 2.0
 FRG-3261-27.5-13     without a body there is no Content-Type, unless Content-Length tells that it is empty: a remark
 FRG-3261-27.5-14     a MESSAGE has no Record-Route (RFC 3428 table 1): a remark
 FRG-3261-27.5-15     the Contact of an INVITE is a sip or sips URI (8.1.1.8)
-FRG-3261-27.5-16     no transfer coding of HTTP (7.4.2)
+FRG-3261-27.5-16     no chunked transfer coding of HTTP (7.4.2)
 FRG-3420-2-01        a header line is valid and ended by CRLF
 FRG-3420-2-02        a body is described by Content-Type
 FRG-3420-2-03        Content-Length agrees with a body that is there
-FRG-3420-2-04        no transfer coding of HTTP (RFC 3261 7.4.2)
+FRG-3420-2-04        no chunked transfer coding of HTTP (RFC 3261 7.4.2)
 FRG-3420-2-05        a body has headers that describe it; the grammar allows none at all: a remark
 FRG-3420-2-06        it can be had of a valid message by deletion: CSeq names the method of the request line
 FRG-3420-3.2-01      a start line, if there is one, is complete and of SIP/2.0
 FRG-3420-3.2-02      a header that stands once stands at most once
 FRG-3420-3.2-03      the value of a header is valid
-FRG-3420-5-01        the only parameter of the media type is version
+FRG-3420-5-01        the only parameter of the media type is version: a remark, readers pass over others (RFC 2045 5)
 FRG-3420-5-02        the parameter version, if it is there, is that of the message: 2.0
 FRG-MSRP-01          a start-line of MSRP, if there is one, is complete
 FRG-MSRP-02          a header line is valid and ended by CRLF
@@ -63,7 +63,7 @@ REQUEST_LINE: Final = re.compile(rf"({_TOKEN}) ([^ \x00-\x1f]+) SIP/2\.0")
 STATUS_LINE: Final = re.compile(r"SIP/2\.0 [1-6][0-9]{2} [^\x00-\x08\x0a-\x1f]*")
 # CR and NUL in a line are told of the line; these are not
 _CONTROL: Final = re.compile(r"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f]")
-_LENGTH: Final = re.compile(r"[0-9]{1,10}")
+_LENGTH: Final = re.compile(r"0{0,20}[0-9]{1,10}")
 _MANDATORY: Final = ("to", "from", "cseq", "call-id", "via")
 #: headers whose values are held against the grammar of SIP, as far as their wrong forms are seen to do harm
 _CHECKED: Final = frozenset({
@@ -88,8 +88,9 @@ RULES: Final[dict[Kind, dict[str, str]]] = {
 }  # fmt: skip
 #: what breaks only a SHOULD, an analogy or a limit of ours: none of it makes a message/sip or sipfrag invalid
 SHOULD: Final = frozenset({
-    "FRG-3261-27.5-13", "FRG-3261-27.5-14", "FRG-3420-2-05", "FRG-MSRP-01", "FRG-MSRP-02", "FRG-MSRP-03",
-    "FRG-MSRP-04", "FRG-MSRP-05", "FRG-MSRP-06", "FRG-MSRP-07", "FRG-LIMIT-01", "FRG-LIMIT-02",
+    "FRG-3261-27.5-11", "FRG-3261-27.5-13", "FRG-3261-27.5-14", "FRG-3420-2-05", "FRG-3420-5-01", "FRG-MSRP-01",
+    "FRG-MSRP-02", "FRG-MSRP-03", "FRG-MSRP-04", "FRG-MSRP-05", "FRG-MSRP-06", "FRG-MSRP-07", "FRG-LIMIT-01",
+    "FRG-LIMIT-02",
 })  # fmt: skip
 
 
@@ -169,8 +170,8 @@ def sip_violations(layout: Layout) -> Iterator[Violation]:
             yield Violation(rules["value"], offset, f"{header.name}: {value[:80]!r}", "a valid header")
         elif key == "date" and not GRAMMAR["date"].valid(value):
             yield Violation(rules["date"], offset, repr(value[:80]), "RFC 1123 form, GMT")
-        elif key == "transfer-encoding":
-            yield Violation(rules["coding"], offset, repr(value[:80]), "no transfer coding")
+        elif key == "transfer-encoding" and "chunked" in value.lower():
+            yield Violation(rules["coding"], offset, repr(value[:80]), "no chunked transfer coding")
     cseq = parse_cseq(layout.headers.get("CSeq") or "")
     if layout.request is not None and cseq is not None and cseq.method != layout.request:
         yield Violation(rules["method"], layout.place("cseq"), f"CSeq method {cseq.method}", layout.request)

@@ -6,6 +6,7 @@ A document type declaration ends the reading, so no entity is ever expanded, and
 IMD-5438-11-02        well-formed XML
 IMD-5438-11-03        no document type declaration (an interpretation)
 IMD-5438-11-04        the root element: imdn of its namespace
+IMD-5438-11-05        an encoding that each XML parser reads, UTF-8 or UTF-16 (an interpretation)
 IMD-5438-11.1-01      message-id
 IMD-5438-11.1-02, -03 datetime; its form
 IMD-5438-11.1-04      a notification with a status
@@ -51,6 +52,9 @@ _STATUSES: dict[Kind, tuple[str, ...]] = {
 }
 _TEXTS = ("message-id", "datetime", "recipient-uri", "original-recipient-uri", "subject")
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:\S+")
+# XMLDecl ::= '<?xml' VersionInfo EncodingDecl? ... (XML 1.0 2.8); those of one octet are all read as ISO-8859-1
+_DECLARED = rb"<\?xml\s[^>]{0,100}?encoding\s{0,9}=\s{0,9}[\"']"
+_ONE_OCTET = re.compile(_DECLARED + rb"(iso-8859-[0-9]{1,2}|windows-125[0-9])[\"']", re.IGNORECASE)
 # Char ::= #x9 | #xA | #xD | [#x20-#xD7FF] | [#xE000-#xFFFD] | [#x10000-#x10FFFF] (XML 1.0 2.2)
 _NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -159,8 +163,13 @@ class _Reader:
     at: int = 0  #: the octet at which the element begins that is being read
 
     def read(self, octets: bytes) -> None:
-        # UTF-8 is forced: a declaration of another encoding would have expat look for a codec by the peer's word
-        parser = expat.ParserCreate("utf-8", " ")
+        # an encoding is forced: another one that is declared would have expat look for a codec by the peer's word; of a
+        # byte order mark expat makes out UTF-16 by itself
+        other = _ONE_OCTET.match(octets)
+        if other is not None:
+            found = shown(other[1].decode("ascii"))
+            self.violations.append(Violation("IMD-5438-11-05", 0, found, "UTF-8, or UTF-16"))
+        parser = expat.ParserCreate("utf-8" if other is None else "iso-8859-1", " ")
 
         def start(name: str, _attributes: dict[str, str]) -> None:
             self.at = parser.CurrentByteIndex

@@ -13,11 +13,12 @@ TSPECIALS: Final = frozenset('()<>@,;:\\"/[]?=')
 _SPACE = r"[ \t\r\n]*"
 _LENIENT = r"[^\x00-\x20\x7f()<>@,;:\\\"/\[\]?=]+"
 # content := type "/" subtype *(";" attribute "=" value) ; value := token / quoted-string
-_TYPE = re.compile(rf"{_SPACE}({_LENIENT})/({_LENIENT}){_SPACE}")
+# with white space between any two of these: RFC 822 3.1.4, and SLASH of RFC 3261 25.1
+_TYPE = re.compile(rf"{_SPACE}({_LENIENT}){_SPACE}/{_SPACE}({_LENIENT}){_SPACE}")
 _PARAM = re.compile(rf';{_SPACE}({_LENIENT}){_SPACE}={_SPACE}("(?:[^"\\]|\\.)*"|[^;"\s]+){_SPACE}', re.DOTALL)
 _QUOTED = r'"(?:[^"\\\r\n]|\\.)*"'
 _PARAMS = rf"(?:;{_SPACE}{TOKEN}{_SPACE}={_SPACE}(?:{TOKEN}|{_QUOTED}){_SPACE})*"
-_STRICT_TYPE = re.compile(rf"{_SPACE}{TOKEN}/{TOKEN}{_SPACE}{_PARAMS}")
+_STRICT_TYPE = re.compile(rf"{_SPACE}{TOKEN}{_SPACE}/{_SPACE}{TOKEN}{_SPACE}{_PARAMS}")
 # disposition := "Content-Disposition" ":" disposition-type *(";" disposition-parm) (RFC 2183 2)
 _STRICT_DISPOSITION = re.compile(rf"{_SPACE}{TOKEN}{_SPACE}{_PARAMS}")
 _QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)

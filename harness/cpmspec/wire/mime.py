@@ -63,6 +63,8 @@ _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]
 # field-name = 1*<any CHAR, excluding CTLs, SPACE, and ":"> (RFC 822 3.2): more than a token
 _FIELD_NAME = re.compile(rb"[\x21-\x39\x3b-\x7e]+")
 _IDENTITY = ("7bit", "8bit", "binary")
+#: messages whose registration lets them be encoded: RFC 6532 3.7, RFC 6533 6; RFC 5438 15 (as text/xml)
+_ENCODABLE = re.compile(r"message/(?:global(?:-.*)?|imdn\+xml)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +175,7 @@ def type_violations(part: Part) -> Iterator[Violation]:
     """What is wrong with the Content-Type of a part, or with its encoding if it is of a composite type."""
     media = part.content_type
     yield from _grammar(media, part.offset)
-    if media.composite and media.full != "message/global" and part.transfer_encoding not in _IDENTITY:
+    if media.composite and not _ENCODABLE.fullmatch(media.full) and part.transfer_encoding not in _IDENTITY:
         yield Violation("MIM-2045-6.4-01", part.offset, part.transfer_encoding, "7bit, 8bit or binary")
 
 

@@ -44,6 +44,7 @@ def digest_params(value: str | None, *, scheme: bool = True) -> dict[str, str] |
     text = value or ""
     if scheme:
         word, _, text = text.partition(" ")
+        text = text.lstrip(" ")  # one space by the grammar, but readers split at any number of them
         if word.lower() != "digest":
             return None
     params: dict[str, str] = {}

@@ -24,7 +24,7 @@ MSR-4975-7.1-13     without a body no empty line stands before the end-line
 MSR-4975-7.1-14     the flag is ``$`` only where the last octet of the total ends
 MSR-4975-7.1-15     the flag is not ``+`` where the last octet of the total ends
 MSR-4975-7.1-16     the flag of a request other than SEND is ``$``: it is neither cut in chunks nor interrupted
-MSR-4975-7.1.1-01   a SEND has a Message-ID
+MSR-4975-7.1.1-01   a SEND with a body has a Message-ID
 MSR-4975-7.1.1-02   a chunk of more than 2,048 octets has no range-end but ``*``
 MSR-4975-7.1.1-03   no Content-Transfer-Encoding
 MSR-4975-7.1.1-04   the range-end of a chunk that was not aborted is its last octet
@@ -33,6 +33,7 @@ MSR-4975-7.1.1-06   no range goes beyond its total
 MSR-4975-7.1.1-07   the range-start of a SEND without a body is 1
 MSR-4975-7.1.1-08   a range-end is not before its range-start, but for the range of nothing
 MSR-4975-7.1.1-09   a chunk of more than 2,048 octets has a Byte-Range
+MSR-4975-7.1.1-11   a SEND without a body has a Message-ID
 MSR-4975-7.1.2-01   a REPORT has a Status
 MSR-4975-7.1.2-02   a REPORT has neither Success-Report nor Failure-Report
 MSR-4975-7.1.2-03   a REPORT has a Message-ID
@@ -264,7 +265,8 @@ def _section_violations(head: HeadViews) -> Iterator[Violation]:
         mime = next(key for key in keys if key.startswith("content-"))
         yield Violation("MSR-4975-7.1-03", head.offset(mime), mime, "no MIME header without a body")
     if head.method == "SEND" and "message-id" not in keys:
-        yield Violation("MSR-4975-7.1.1-01", end, "no Message-ID", "a Message-ID in every SEND")
+        rule = "MSR-4975-7.1.1-01" if head.has_body else "MSR-4975-7.1.1-11"
+        yield Violation(rule, end, "no Message-ID", "a Message-ID in every SEND")
     if head.method == "REPORT":
         yield from _report_violations(head, keys, end)
     yield from msrp_auth.message_violations(head.status, keys, end)

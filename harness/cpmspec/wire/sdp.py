@@ -85,7 +85,8 @@ def parse_sdp(octets: bytes) -> Sdp:
         if one is not None:
             media.append(one)
             violations.extend(msrp_violations(one))
-    unplaced = next((one for one in media if one.msrp and not one.rejected and one.connection_host is None), None)
+    open_media = (one for one in media if one.msrp and not one.rejected)
+    unplaced = next((one for one in open_media if not _is_placed((*blocks[0], *one.lines))), None)
     if unplaced is not None:
         place = unplaced.offset
         violations.append(Violation("SDP-4566-5.7-01", place, "no connection address", "a c-line for each media"))
@@ -204,6 +205,11 @@ def _media(block: Sequence[SdpLine], host: str | None, session: Attributes) -> M
         return None
     own = _connection_host(block) or host
     return Media(line.kind, line.port, line.protocol, line.formats, own, attributes_of(block), session, tuple(block))
+
+
+def _is_placed(lines: Sequence[SdpLine]) -> bool:
+    """Whether there is a c-line that can be read, of whatever network and type of address."""
+    return any(line.kind == "c" and parse_connection(line.value) is not None for line in lines)
 
 
 def _connection_host(lines: Sequence[SdpLine]) -> str | None:

@@ -28,8 +28,8 @@ _CONNECTION_STRICT: Final = re.compile(rf"{TOKEN} {TOKEN} [^ /]+(?:/[0-9]{{1,5}}
 # media-field = "m=" media SP port ["/" integer] SP proto 1*(SP fmt) ; proto = token *("/" token)
 _MEDIA: Final = re.compile(r"([^\s/]+) +([0-9]{1,5})(?:/([0-9]{1,5}))? +(\S+)((?: +\S+)*) *")
 _MEDIA_STRICT: Final = re.compile(rf"{TOKEN} [0-9]{{1,5}}(?:/[1-9][0-9]{{0,4}})? {TOKEN}(?:/{TOKEN})*(?: {TOKEN})+")
-# FQDN = 4*(alpha-numeric / "-" / "."), but names of one letter are used too
-_NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9.])?")
+# FQDN = 4*(alpha-numeric / "-" / "."), but shorter names are used too, and "_" is legal as extn-addr = non-ws-string
+_NAME: Final = re.compile(r"[._-]*[A-Za-z0-9][A-Za-z0-9._-]*")
 
 _VERSION: Final = re.compile(r"0")
 _TEXT: Final = re.compile(r"[^\x00\r\n]+")
@@ -37,7 +37,7 @@ _URI: Final = re.compile(r"[^\s\x00-\x1f<>\"]+")
 # phone = ["+"] DIGIT 1*(SP / "-" / DIGIT) ; email-address = address-and-comment / dispname-and-address / addr-spec
 _PHONE_NUMBER: Final = r"\+?[0-9][0-9 -]+"
 _PHONE: Final = re.compile(rf"{_PHONE_NUMBER}|{_PHONE_NUMBER}\([^()<>]+\)|[^()<>]+<{_PHONE_NUMBER}>")
-_ADDRESS: Final = r"[^\s()<>@]+@[^\s()<>@]+"
+_ADDRESS: Final = r'(?:[^\s()<>@"]+|"[^"]+")@[^\s()<>@]+'
 _EMAIL: Final = re.compile(rf"{_ADDRESS}|{_ADDRESS} +\([^()<>]+\)|[^()<>]+<{_ADDRESS}>")
 # bandwidth-field = "b=" bwtype ":" 1*DIGIT
 _BANDWIDTH: Final = re.compile(rf"({TOKEN}):([0-9]+)")
@@ -50,7 +50,7 @@ _REPEAT: Final = re.compile(r"[1-9][0-9]*[dhms]?(?: [0-9]+[dhms]?){2,}")
 _ZONE_PAIR: Final = rf"{_NTP} -?[0-9]+[dhms]?"
 _ZONES: Final = re.compile(rf"{_ZONE_PAIR}(?: {_ZONE_PAIR})*")
 # key-field = "k=" ("prompt" / "clear:" text / "base64:" base64 / "uri:" uri)
-_KEY: Final = re.compile(r"prompt|clear:[^\x00]+|base64:[A-Za-z0-9+/]+={0,2}|uri:[^\s]+")
+_KEY: Final = re.compile(r"prompt|clear:[^\x00]+|base64:[A-Za-z0-9+/]*={0,2}|uri:[^\s]+")
 # attribute = att-field [ ":" att-value ] ; att-field = token ; att-value = byte-string, at least one octet
 _ATTRIBUTE: Final = re.compile(rf"{TOKEN}(?::[^\x00]+)?")
 

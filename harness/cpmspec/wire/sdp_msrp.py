@@ -19,9 +19,10 @@ from cpmspec.wire.violation import Violation
 # RFC 4975 8.6: format-list = format-entry *( SP format-entry )
 #   format-entry = ( ( (type "/" subtype) / (type "/" "*") ) *( ";" type-param ) ) / "*"
 #   type-param = parm-attribute "=" parm-value
+# type and subtype are tokens, which may hold an asterisk: */* is one; a space at either end does no harm
+_ENTRY = rf'(?:{TOKEN}/{TOKEN}(?: ?; ?{TOKEN}=(?:{TOKEN}|"(?:[^"\\]|\\.)*"))*|\*)'
+_FORMAT_LIST: Final = re.compile(rf" *{_ENTRY}(?: {_ENTRY})* *")
 _NAME = r"[A-Za-z0-9!#$&^_.+-]+"
-_ENTRY = rf'(?:{_NAME}/(?:{_NAME}|\*)(?: ?; ?{_NAME}=(?:{_NAME}|"[^"\\]*"))*|\*)'
-_FORMAT_LIST: Final = re.compile(rf"{_ENTRY}(?: {_ENTRY})*")
 MEDIA_TYPE: Final = re.compile(rf"{_NAME}/(?:{_NAME}|\*)|\*")
 # max-size = "max-size" ":" 1*DIGIT
 _MAX_SIZE: Final = re.compile(r"[0-9]+")
@@ -129,16 +130,17 @@ def _type_violations(media: Media) -> Iterator[Violation]:
 
 
 def _setup_violations(media: Media) -> Iterator[Violation]:
-    setup, line = media.setup, media.attribute_line("setup") or media.lines[0]
+    setup = media.setup
     if setup is None:
         yield Violation("SDP-6135-4.2.1-01", media.offset, "no a=setup", "a=setup in each offer and answer")
     elif setup == "holdconn":
-        yield Violation("SDP-6135-4.2.1-02", line.offset, "a=setup:holdconn", "active, passive or actpass")
+        place = (media.attribute_line("setup") or media.lines[0]).offset
+        yield Violation("SDP-6135-4.2.1-02", place, "a=setup:holdconn", "active, passive or actpass")
     elif setup == "active" and media.port != DISCARD_PORT:
         yield Violation("SDP-6135-4.2.2-02", media.offset, f"port {media.port} with a=setup:active", "port 9")
-    if media.connection is not None:
-        line = media.attribute_line("connection") or media.lines[0]
-        yield Violation("SDP-6135-4.4-01", line.offset, f"a=connection:{media.connection[:20]}", "no a=connection")
+    # one of the session may be meant for other media that go over TCP
+    if (line := media.attribute_line("connection")) is not None:
+        yield Violation("SDP-6135-4.4-01", line.offset, shown(line.value), "no a=connection")
 
 
 def _cema_violations(media: Media) -> Iterator[Violation]:

@@ -21,8 +21,9 @@ ANSWER_DIRECTIONS: Final = {
     "recvonly": ("sendonly", "inactive"),
     "inactive": ("inactive",),
 }
-# RFC 4145 4.1: setup of the offer -> what the answer may be; without it the offerer connects (RFC 4975 5.4), and an
-# answer without it is one of "passive". An offer of holdconn is ignored (RFC 6135 4.2.1): any answer goes.
+# RFC 4145 4.1: setup of the offer -> what the answer may be; without it the offerer connects (RFC 4975 5.4). An answer
+# without it is of one who knows RFC 4975 alone, and says nothing. An offer of holdconn is ignored (RFC 6135 4.2.1): any
+# answer goes.
 ANSWER_SETUPS: Final = {
     "active": ("passive", "holdconn"),
     "passive": ("active", "holdconn"),
@@ -93,10 +94,10 @@ def _media_violations(offer: Media, answer: Media) -> Iterator[Violation]:
     if offer.kind.lower() != answer.kind.lower():
         yield Violation("SDP-3264-6-02", place, shown(answer.kind), f"{shown(offer.kind)}, as in the offer")
         return
-    if offer.protocol.upper() != answer.protocol.upper():
-        yield Violation("SDP-3264-6-03", place, shown(answer.protocol), f"{shown(offer.protocol)}, as in the offer")
     if answer.rejected:
         return
+    if offer.protocol.upper() != answer.protocol.upper():
+        yield Violation("SDP-3264-6-03", place, shown(answer.protocol), f"{shown(offer.protocol)}, as in the offer")
     if offer.rejected:
         yield Violation("SDP-3264-6-05", place, f"port {answer.port}", "0, as in the offer")
         return
@@ -107,7 +108,7 @@ def _media_violations(offer: Media, answer: Media) -> Iterator[Violation]:
     if not (offer.msrp and answer.msrp):
         return
     setups = ANSWER_SETUPS.get(offer.setup or "active")
-    if setups is not None and (answer.setup or "passive") not in setups:
+    if setups is not None and answer.setup is not None and answer.setup not in setups:
         found = f"setup {answer.setup} to {offer.setup}"
         yield Violation("SDP-4145-4.1-01", _place(answer, "setup"), found, " or ".join(setups))
     if not offer.cema and offer.address_matches is False:

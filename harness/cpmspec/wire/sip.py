@@ -307,6 +307,6 @@ def _wrong_lengths(head: _Head, length: int | None) -> Iterator[Violation]:
             first = header.value
             if length is None:
                 yield Violation("SIP-3261-20.14-01", at, shown(first), "a number of octets")
-        elif key == "content-length" and header.value != first:
+        elif key == "content-length" and header.value != first and parse_number(header.value, MAX_LENGTH) != length:
             yield Violation("SIP-3261-20.14-02", at, shown(f"{first}, {header.value}"), "one Content-Length")
         at += len(header.raw)

@@ -46,7 +46,7 @@ from typing import Final
 from cpmspec.wire.headers import Header, Headers, encode, split_items
 from cpmspec.wire.params import split_outside_quotes
 from cpmspec.wire.section import Defect, Fault, shown
-from cpmspec.wire.sip_grammar import GRAMMAR, SINGLE, Rule, Shape
+from cpmspec.wire.sip_grammar import CONTACT_RANGE, GRAMMAR, SINGLE, Rule, Shape, contact_in_range
 from cpmspec.wire.sip_values import parse_cseq
 from cpmspec.wire.sip_views import MAX_VALUES
 from cpmspec.wire.uri import parse_name_addr
@@ -209,6 +209,8 @@ def _of_value(value: str, rule: Rule) -> Iterator[Violation]:
         yield Violation(rule.id, 0, shown(value), rule.expected)
     elif rule.address:
         address = parse_name_addr(value)
+        if rule is GRAMMAR["contact"] and not contact_in_range(address):
+            yield Violation(CONTACT_RANGE, 0, shown(value), "q from 0 to 1, expires in seconds below 2**32")
         yield from uri_violations(str(address.uri))
         yield from _once([name for name, _ in address.params])
     elif rule.params and ";" in value:

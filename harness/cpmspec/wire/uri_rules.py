@@ -49,7 +49,8 @@ _SIP: Final = re.compile(
 )
 # RFC 3966 3: telephone-subscriber = global-number / local-number ; global-number = global-number-digits *par
 # local-number = local-number-digits *par context *par ; par = ";" pname ["=" pvalue] / ext / isub
-_TEL_PAR = rf"(?:;[A-Za-z0-9-]++(?:={_PARAMCHARS})?+)*+"
+# isdn-subaddress = ";isub=" 1*uric: of its reserved characters the semicolon begins the next parameter
+_TEL_PAR = rf"(?:;isub=(?:[@=,?\[\]/:&+${_UNRESERVED}]|{_ESCAPED})++|;[A-Za-z0-9-]++(?:={_PARAMCHARS})?+)*+"
 _GLOBAL = r"\+(?=[.()-]*+[0-9])[0-9.()-]++"
 _LOCAL = r"(?=[.()-]*+[0-9A-F*#])[0-9A-F*#.()-]++(?=.*;phone-context=)"
 _TEL: Final = re.compile(rf"tel:(?:{_GLOBAL}|{_LOCAL}){_TEL_PAR}", re.IGNORECASE)

@@ -134,7 +134,8 @@ def none_about_notifications(facts: Facts) -> Iterator[Finding]:
 def goes_to_the_sender(facts: Facts) -> Iterator[Finding]:
     """IMD-5438-7.2.1-03: a notification is addressed to the sender of the message, by its CPIM From.
 
-    Not judged where the message names a route back (IMDN-Record-Route).
+    Not judged where the message names a route back (IMDN-Record-Route). In whichever of the sender's names: a CPIM From
+    may be anonymous, and the core asserts his identities.
     """
     rule = "IMD-5438-7.2.1-03"
     for told in _told(facts):
@@ -144,7 +145,9 @@ def goes_to_the_sender(facts: Facts) -> Iterator[Finding]:
         to = told.cpim.get("To") if told.cpim is not None else None
         if sender is None or to is None or routed:
             continue
-        if aor(str(parse_name_addr(to).uri)) == aor(str(parse_name_addr(sender).uri)):
+        request = told.about.request
+        names = [parse_name_addr(sender), *request.p_asserted_identity, *filter(None, [request.from_])]
+        if aor(str(parse_name_addr(to).uri)) in {aor(str(name.uri)) for name in names}:
             yield met(rule, "it goes to the sender", told.seen.frame.number)
         else:
             reason = "a notification does not go to the sender of the message"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from cpmspec.judge.checks.common import Check, broken, ruled
 from cpmspec.judge.facts import Facts
-from cpmspec.judge.sip_origin import own_messages
+from cpmspec.judge.sip_origin import own_messages, relayed
 from cpmspec.judge.things import CPIM
 from cpmspec.judge.verdict import Finding
 from cpmspec.wire.cpim import parse_cpim
@@ -22,7 +22,7 @@ def wrapped(facts: Facts) -> Iterator[Finding]:
 
 def _notifications(facts: Facts) -> Iterator[Finding | None]:
     for seen in own_messages(facts):
-        if not isinstance(seen.message, SipRequest):
+        if not isinstance(seen.message, SipRequest) or relayed(facts, seen):
             continue
         full = MediaType.parse(seen.message.content_type or "").full
         if full == CPIM and MediaType.parse(parse_cpim(seen.message.body).content_type or "").full == IMDN:

@@ -217,22 +217,25 @@ def report_not_answered(facts: Facts) -> Iterator[Finding]:
 
 
 def _reports(facts: Facts) -> Iterator[tuple[MsrpSeen, list[MsrpSeen]]]:
-    """Each REPORT of the IUT, with the chunks that came before it under its Message-ID."""
+    """Each REPORT of the IUT, with the chunks that came before it under its Message-ID.
+
+    Where our side sent what is no MSRP, the message may be one that cannot be seen.
+    """
     view = media_of(facts)
+    unclear = any(not frame.from_iut for frame, _ in facts.msrp_wrong)
     for session in view.sessions:
         for one in session.sent(by_iut=True):
             if one.head.method != "REPORT" or view.opened(one.connection) is None:
                 continue
-            yield (
-                one,
-                [
-                    send
-                    for send in session.sent(by_iut=False)
-                    if send.head.method == "SEND"
-                    and send.head.message_id == one.head.message_id
-                    and send.first.number < one.first.number
-                ],
-            )
+            sends = [
+                send
+                for send in session.sent(by_iut=False)
+                if send.head.method == "SEND"
+                and send.head.message_id == one.head.message_id
+                and send.first.number < one.first.number
+            ]
+            if sends or not unclear:
+                yield one, sends
 
 
 def reports(facts: Facts) -> Iterator[Finding]:
@@ -245,7 +248,8 @@ def reports(facts: Facts) -> Iterator[Finding]:
         named.append(_unnamed(one) if not sends else None)
         if not sends:
             continue
-        path.append(_path("MSR-4975-7.1.3-23", "To-Path", one, sends[0], one.head.to_path, sends[0].head.from_path))
+        back = next((send for send in sends if same_path(one.head.to_path, send.head.from_path)), sends[-1])
+        path.append(_path("MSR-4975-7.1.3-23", "To-Path", one, back, one.head.to_path, back.head.from_path))
         status = one.head.status_header
         if status is None:
             continue

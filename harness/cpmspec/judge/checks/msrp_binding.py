@@ -22,7 +22,11 @@ def _opened_by_iut(facts: Facts) -> Iterator[Finding | None]:
     for connection, opening in view.whole.items():
         if not opening.from_iut:
             continue
-        said = next((one for one in view.messages if one.from_iut and one.connection == connection), None)
+        crossed = [one for one in view.messages if one.connection == connection]
+        sent = [one for one in crossed if one.from_iut]
+        said = next(iter(sent), None)
+        if crossed and said is not crossed[0]:  # the peer spoke before: its answer may come first
+            said = next((one for one in sent if one.head.method in ("SEND", "AUTH")), said)
         if said is None:
             if not _torn_down(facts, connection, opening.time_us + patience):
                 yield _silent(facts, opening, patience)

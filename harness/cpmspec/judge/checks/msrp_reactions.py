@@ -76,7 +76,8 @@ def after_413(facts: Facts) -> Iterator[Finding]:
 
 def interrupted_after_413(facts: Facts) -> Iterator[Finding]:
     """MSR-4975-10.5-22: a chunk that can be interrupted is, when 413 comes."""
-    yield from ruled("MSR-4975-10.5-22", _carried_on(facts, "MSR-4975-10.5-22", _refused(facts, 413)), "refusals")
+    found = _carried_on(facts, "MSR-4975-10.5-22", _refused(facts, 413), open_end=True)
+    yield from ruled("MSR-4975-10.5-22", found, "refusals")
 
 
 def aborted_after_failure(facts: Facts) -> Iterator[Finding]:
@@ -85,11 +86,16 @@ def aborted_after_failure(facts: Facts) -> Iterator[Finding]:
 
 
 def _carried_on(
-    facts: Facts, requirement: str, refused: Iterable[tuple[Attempt, MsrpSeen]]
+    facts: Facts, requirement: str, refused: Iterable[tuple[Attempt, MsrpSeen]], *, open_end: bool = False
 ) -> Iterator[Finding | None]:
+    """Chunks that were being sent when the refusal came; ``open_end``: only those that said so, by range-end ``*``."""
     for attempt, refusal in refused:
         us = refusal.end_us + settled_us(facts)
-        running = [one for one in attempt.chunks if one.begin_us < refusal.begin_us < one.end_us and one.flag]
+        running = [
+            one
+            for one in attempt.chunks
+            if one.begin_us < refusal.begin_us < one.end_us and one.flag and not (open_end and _fixed(one))
+        ]
         if not running:
             continue
         wrong = next((one for one in running if one.flag != "#" and one.end_us > us), None)
@@ -105,6 +111,11 @@ def _carried_on(
                 actual=f"its end {(wrong.end_us - refusal.end_us) / 1_000_000:.1f} s after it, with {wrong.flag}",
             )
         )
+
+
+def _fixed(chunk: MsrpSeen) -> bool:
+    """Whether a chunk had said where it ends: such a one cannot be interrupted (RFC 4975 7.1.1)."""
+    return chunk.head.byte_range is not None and chunk.head.byte_range.end is not None
 
 
 def after_403(facts: Facts) -> Iterator[Finding]:

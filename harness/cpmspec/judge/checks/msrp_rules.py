@@ -195,15 +195,14 @@ def _misplaced(facts: Facts, attempt: Attempt) -> Iterator[Finding]:
 
 
 def _tried_again(facts: Facts, attempt: Attempt, index: int) -> bool:
-    """Whether a chunk before was refused, or not answered in time: then this one may be another try."""
-    us = attempt.chunks[index].begin_us
+    """Whether this chunk may be another try: one before was refused or not answered in time, or a connection lost."""
+    us, connection = attempt.chunks[index].begin_us, attempt.chunks[index].connection
+    refusal = attempt.refusal
+    if (refusal is not None and refusal.end_us <= us) or connection != attempt.chunks[0].connection:
+        return True
     timer = facts.settings.us("msrp_response_timer")
     pairs = zip(attempt.chunks[:index], attempt.answers[:index], strict=True)
-    return any(
-        (answer is not None and answer.head.status != 200 and answer.end_us <= us)
-        or (answer is None and us > chunk.end_us + timer * 9 // 10)
-        for chunk, answer in pairs
-    )
+    return any(answer is None and us > chunk.end_us + timer * 9 // 10 for chunk, answer in pairs)
 
 
 def _resumed(facts: Facts, attempt: Attempt, index: int) -> bool:

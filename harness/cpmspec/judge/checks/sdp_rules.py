@@ -10,8 +10,9 @@ from cpmspec.evidence.trace import Address, Frame
 from cpmspec.judge.anatomy import Anatomy
 from cpmspec.judge.checks.common import Check, broken, limited, met, ruled
 from cpmspec.judge.facts import Facts
-from cpmspec.judge.media import Description, MediaSession, MediaView, media_of
+from cpmspec.judge.media import Description, MediaSession, MediaView, is_sdp, media_of
 from cpmspec.judge.octets import MsrpSeen
+from cpmspec.judge.sip_origin import origins
 from cpmspec.judge.verdict import Finding
 from cpmspec.wire.mime import MediaType
 from cpmspec.wire.sdp import Media, accepts
@@ -24,40 +25,59 @@ ANSWER = (
     "SDP-3264-6-01", "SDP-3264-6-02", "SDP-3264-6-03", "SDP-3264-6-04", "SDP-3264-6-05", "SDP-3264-6.1-01",
     "SDP-4145-4.1-01", "SDP-6714-4.3-01",
 )  # fmt: skip
+#: the one of them that only an answerer knows who knows RFC 6714
+CEMA = "SDP-6714-4.3-01"
 REVISION = ("SDP-3264-8-01", "SDP-3264-8-02", "SDP-3264-8-03", "SDP-3264-8-04")
 #: what is reported here under the names of the parser's rules
 REPORTS = (*OFFER, *ANSWER, *REVISION)
 
 
 def offers(facts: Facts) -> Iterator[Finding]:
-    """SDP-6135-4.2.2-01: rules for an offer."""
+    """SDP-6135-4.2.2-01: rules for an offer; a later one in a dialog may keep the part that its side has by now."""
     found = [
-        (exchange.offer, offer_violations(exchange.offer.sdp))
+        (first.offer, offer_violations(first.offer.sdp))
         for session in media_of(facts).sessions
-        for exchange in session.exchanges
-        if exchange.offer.from_iut
+        if (first := session.exchanges[0]).offer.from_iut
     ]
     yield from _told(OFFER, found, "offers")
 
 
 def answers(facts: Facts) -> Iterator[Finding]:
-    """SDP-3264-6-01 to SDP-3264-6-05, SDP-3264-6.1-01, SDP-4145-4.1-01, SDP-6714-4.3-01: rules for an answer."""
+    """SDP-3264-6-01 to SDP-3264-6-05, SDP-3264-6.1-01, SDP-4145-4.1-01, SDP-6714-4.3-01: rules for an answer.
+
+    RFC 6714 binds only who knows it: an IUT that says msrp-cema nowhere goes by the path alone (RFC 4975 8.1).
+    """
+    cema = any(media.cema for session in media_of(facts).sessions for media in session.own)
     found = [
         (exchange.answer, answer_violations(exchange.offer.sdp, exchange.answer.sdp))
         for session in media_of(facts).sessions
         for exchange in session.exchanges
         if exchange.answer.from_iut
     ]
-    yield from _told(ANSWER, found, "answers")
+    yield from _told([rule for rule in ANSWER if cema or rule != CEMA], found, "answers")
 
 
 def revisions(facts: Facts) -> Iterator[Finding]:
-    """SDP-3264-8-01 to SDP-3264-8-04: a description that follows another one in a dialog."""
+    """SDP-3264-8-01 to SDP-3264-8-04: a description that follows another one in a dialog.
+
+    Not judged where the IUT described itself in between otherwise: an offer that was refused counts too (RFC 3264 8).
+    """
     found = []
     for session in media_of(facts).sessions:
+        if _described_beside(facts, session):
+            continue
         own = [one for exchange in session.exchanges for one in (exchange.offer, exchange.answer) if one.from_iut]
         found += [(after, revision_violations(before.sdp, after.sdp)) for before, after in itertools.pairwise(own)]
     yield from _told(REVISION, found, "later descriptions")
+
+
+def _described_beside(facts: Facts, session: MediaSession) -> bool:
+    """Whether the IUT sent descriptions in a dialog that are in none of its completed exchanges."""
+    known = {one.seen.message.body for exchange in session.exchanges for one in (exchange.offer, exchange.answer)}
+    return any(
+        seen.from_iut and is_sdp(seen.message) and seen.message.body not in known
+        for seen in origins(facts).of_call(session.call_id)
+    )
 
 
 def _told(
@@ -194,11 +214,20 @@ def _connections(view: MediaView) -> Iterator[tuple[MediaSession, MsrpSeen, Fram
             yield session, first, opening
 
 
+def _shared(view: MediaView, session: MediaSession, opening: Frame) -> bool:
+    """Whether a connection was there for another session before: one may be used again (RFC 4975 5.4)."""
+    first = next(one for one in view.messages if one.connection == opening.connection)
+    return opening.time_us < session.exchanges[0].offer.seen.us or view.session_of(first) is not session
+
+
 def right_side_connects(facts: Facts) -> Iterator[Finding]:
     """SDP-4145-4.1-21, SDP-4975-8.5-21: the passive side does not connect, nor, unasked, the answerer."""
     agreed, silent = list[Finding | None](), list[Finding | None]()
-    for session, _, opening in _connections(media_of(facts)):
+    view = media_of(facts)
+    for session, _, opening in _connections(view):
         if session.active is None:
+            continue
+        if _shared(view, session, opening):
             continue
         medias = [session.exchanges[0].offer.media, session.exchanges[0].answer.media]
         said = any(media is not None and media.setup is not None for media in medias)
@@ -225,9 +254,10 @@ def connects_to_the_path(facts: Facts) -> Iterator[Finding]:
 
 
 def _targets(facts: Facts) -> Iterator[Finding | None]:
-    for session, _, opening in _connections(media_of(facts)):
+    view = media_of(facts)
+    for session, _, opening in _connections(view):
         wanted = [place for media in session.peer for place in _places(media)]
-        if not opening.from_iut or not wanted:
+        if not opening.from_iut or not wanted or _shared(view, session, opening):
             continue
         yield (
             None

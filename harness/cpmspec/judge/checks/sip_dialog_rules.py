@@ -18,6 +18,9 @@ from cpmspec.judge.verdict import Blame, Finding
 from cpmspec.wire.sip import SipRequest
 from cpmspec.wire.uri import same_uri
 
+#: refusals that ask the client to say who it is
+CHALLENGES = frozenset({401, 407})
+
 
 def _judged_requests(facts: Facts, dialog: Dialog) -> Iterator[SipSeen]:
     """The IUT's requests in a dialog without retransmissions; a BYE of a delivering session is DLV-3.3's."""
@@ -60,15 +63,16 @@ def requests_follow_the_dialog(facts: Facts) -> Iterator[Finding]:
 def sequence_without_gaps(facts: Facts) -> Iterator[Finding]:
     """SIP-3261-12.2.1.1-03: in a dialog the CSeq numbers of the IUT's requests go up by one.
 
-    A request that got lost with a connection is not seen; then a gap proves nothing. That a BYE of a delivering session
-    goes up at all is DLV-3.3.
+    A request that got lost with a connection is not seen; then a gap proves nothing. One that nobody answered may be
+    tried again at another place under its number (RFC 3263 4.3). That a BYE of a delivering session goes up at all is
+    DLV-3.3.
     """
     rule, index = "SIP-3261-12.2.1.1-03", origins(facts)
     for dialog in dialogs(facts):
         sent = [
-            (seen.message.cseq.number, seen)
+            (seen.cseq.number, seen)
             for seen in dialog.requests(facts, from_iut=True)
-            if seen.message.cseq is not None
+            if seen.cseq is not None
             and method(seen) not in ("ACK", "CANCEL")
             and index.copies(seen)[0] is seen
             and seen.frame.pco is Pco.ISC
@@ -77,7 +81,7 @@ def sequence_without_gaps(facts: Facts) -> Iterator[Finding]:
         last = None if dialog.callee or invited is None else invited.number
         for number, seen in sorted(sent, key=lambda one: (one[0], one[1].frame.number)):
             rises = last is None or number > last
-            if not rises and method(seen) == "BYE":
+            if not rises and (method(seen) == "BYE" or _elsewhere_again(facts, number, seen, sent)):
                 continue
             if last is not None and number != last + 1:
                 reason = f"the {method(seen)} is not numbered as the next request of the dialog"
@@ -90,6 +94,16 @@ def sequence_without_gaps(facts: Facts) -> Iterator[Finding]:
             else:
                 yield met(rule, f"the {method(seen)} is numbered as the next request", seen.frame.number)
             last = number
+
+
+def _elsewhere_again(facts: Facts, number: int, seen: SipSeen, sent: list[tuple[int, SipSeen]]) -> bool:
+    """Whether a request was sent before under its number, and had no final answer by then."""
+    before = [one for other, one in sent if other == number and one.us < seen.us]
+    answers = [origins(facts).final(one) for one in before]
+    return bool(before) and all(
+        method(one) == method(seen) and (answer is None or answer.us > seen.us)
+        for one, answer in zip(before, answers, strict=True)
+    )
 
 
 def _connection_lost(facts: Facts, dialog: Dialog, seen: SipSeen) -> bool:
@@ -123,7 +137,7 @@ def bye_answered(facts: Facts) -> Iterator[Finding]:
 def _addressed(facts: Facts, bye: SipSeen) -> bool:
     """Whether the IUT ever gave itself the tag that a BYE calls it by: then there was such a dialog, early perhaps."""
     tags = {
-        seen.message.from_tag if method(seen) else seen.message.to_tag
+        seen.message.from_tag if method(seen) else seen.tags[1]
         for seen in origins(facts).of_call(bye.message.call_id or "")
         if seen.from_iut and seen.frame.number < bye.frame.number
     }
@@ -131,17 +145,25 @@ def _addressed(facts: Facts, bye: SipSeen) -> bool:
 
 
 def _plain_bye(facts: Facts, dialog: Dialog, bye: SipSeen) -> bool:
-    """Whether nothing stands against a BYE: the dialog was open, and the BYE is numbered as it has to be."""
-    ours = [seen for seen in dialog.requests(facts, from_iut=True) if method(seen) == "BYE"]
+    """Whether nothing stands against a BYE: the dialog was open, and the BYE is numbered as it has to be.
+
+    A dialog is over, too, for an IUT whose request in it was answered 481 or 408, or not at all (12.2.1.2).
+    """
+    sent = list(dialog.requests(facts, from_iut=True))
+    ours = [seen for seen in sent if method(seen) == "BYE"]
+    finals = [origins(facts).final(seen) for seen in sent if method(seen) not in ("ACK", "CANCEL")]
+    over = any(final is None or status(final) in (408, 481) for final in finals)
     theirs = [seen for seen in dialog.requests(facts, from_iut=False) if method(seen) not in ("ACK", "CANCEL")]
     if dialog.callee:
         theirs.insert(0, dialog.invite)
     byes = [seen for seen in theirs if method(seen) == "BYE"]
     cseq = bye.message.cseq
-    numbers = [one.message.cseq.number for one in theirs if one.us < bye.us and one.message.cseq is not None]
+    numbers = [one.cseq.number for one in theirs if one.us < bye.us and one.cseq is not None]
     strange = bye.message.violations or bye.message.headers.get("Require") is not None
     return (
         not ours
+        and not over
+        and dialog.answer.us < bye.us
         and byes[0] is bye
         and not strange
         and cseq is not None
@@ -154,6 +176,8 @@ def _bye_in_dialog(facts: Facts, bye: SipSeen, answer: SipSeen | None) -> Iterat
     if answer is None:
         certain = heard(index, bye)
         yield unanswered(facts, rule, "a BYE was not answered", bye, expected="200", certain=certain)
+    elif status(answer) in CHALLENGES:
+        return  # whoever asks for credentials may do so here too (RFC 3261 22)
     elif status(answer) < 300:
         yield met(rule, "the BYE was answered", answer.frame.number, bye.frame.number)
     else:
@@ -165,7 +189,8 @@ def _bye_in_dialog(facts: Facts, bye: SipSeen, answer: SipSeen | None) -> Iterat
 def lower_sequence_refused(facts: Facts) -> Iterator[Finding]:
     """SIP-3261-12.2.2-01: a request in a dialog with a lower number than one before it is answered 500.
 
-    Judged where the IUT had answered the one before when this one was sent; a dialog that is over answers 481.
+    Judged where the IUT had answered the one before when this one was sent; a dialog that is over answers 481. A
+    refusal for another reason may come first (8.2).
     """
     rule, index = "SIP-3261-12.2.2-01", origins(facts)
     for dialog in dialogs(facts):
@@ -180,13 +205,13 @@ def lower_sequence_refused(facts: Facts) -> Iterator[Finding]:
             frames = (answer.frame.number, seen.frame.number, *(one.frame.number for one in higher[:1]))
             if higher and status(answer) == 500:
                 yield met(rule, "a request out of order was answered 500", *frames)
-            elif higher:
+            elif higher and (status(answer) < 300 or status(answer) >= 600):
                 reason = "a request with a lower number than one before it was not refused"
                 yield broken(rule, reason, *frames, expected="500", actual=str(status(answer)))
 
 
 def _number(seen: SipSeen) -> int:
-    cseq = seen.message.cseq
+    cseq = seen.cseq
     return cseq.number if cseq is not None else -1
 
 

@@ -11,7 +11,7 @@ from cpmspec.judge.deferred import PAGER
 from cpmspec.judge.facts import Facts
 from cpmspec.judge.octets import SipSeen
 from cpmspec.judge.sip_dialogs import dialogs, timeout_us
-from cpmspec.judge.sip_origin import given, method, origins, status
+from cpmspec.judge.sip_origin import given, method, origins, relayed, status
 from cpmspec.judge.verdict import Finding
 from cpmspec.wire.mime import MediaType
 from cpmspec.wire.sip import SipRequest
@@ -39,7 +39,7 @@ def deferred_answered_202(facts: Facts) -> Iterator[Finding]:
 def _answers(facts: Facts, asked: str) -> Iterator[SipSeen]:
     """The IUT's own responses to requests of a method."""
     for seen in origins(facts).own:
-        cseq = seen.message.cseq
+        cseq = seen.cseq
         if status(seen) and cseq is not None and cseq.method == asked:
             yield seen
 
@@ -89,9 +89,14 @@ def expiring_message_is_dated(facts: Facts) -> Iterator[Finding]:
 
 
 def plain_text_taken(facts: Facts) -> Iterator[Finding]:
-    """SIP-3428-4-03: text/plain is not an unsupported media type."""
+    """SIP-3428-4-03: text/plain is not an unsupported media type.
+
+    A PF that passes a MESSAGE on as a user agent of its own (B2BUA) hands the client's 415 back.
+    """
     rule = "SIP-3428-4-03"
     for seen in _answers(facts, "MESSAGE"):
+        if any(status(one) == 415 and not one.from_iut and one.us <= seen.us for one in facts.isc):
+            continue
         request = origins(facts).request_of(seen)
         if request is None or status(seen) < 200 or not _plain(request):
             continue
@@ -115,10 +120,10 @@ def one_message_at_a_time(facts: Facts) -> Iterator[Finding]:
     """SIP-3428-8-02: no new MESSAGE outside of a dialog to a URI while one to it waits for its final answer.
 
     Both were under way at once if both had arrived before either was answered. One that was answered by nobody may have
-    timed out.
+    timed out. What others sent is theirs, also where the PF passes it on as a user agent of its own (B2BUA).
     """
     rule = "SIP-3428-8-02"
-    sent = [seen for seen in _own_messages(facts) if not seen.message.to_tag]
+    sent = [seen for seen in _own_messages(facts) if not seen.tags[1] and not relayed(facts, seen)]
     for place, second in enumerate(sent):
         pending = [first for first in sent[:place] if _same_target(first, second) and _open(facts, first, second)]
         if pending:
@@ -158,7 +163,7 @@ def datagram_not_too_large(facts: Facts) -> Iterator[Finding]:
         kind = method(seen)
         if not kind or seen.frame.transport != "udp":
             continue
-        rule = "SIP-3428-8-01" if kind == "MESSAGE" and not seen.message.to_tag else "SIP-3261-18.1.1-01"
+        rule = "SIP-3428-8-01" if kind == "MESSAGE" and not seen.tags[1] else "SIP-3261-18.1.1-01"
         size = len(seen.message.octets())
         if size > UDP_LIMIT:
             reason = f"a {kind} is too large for UDP, if the path MTU is not known to be larger"
@@ -278,7 +283,7 @@ def _as_received(facts: Facts, forwarded: SipSeen) -> SipSeen | None:
             seen.frame.receiver is Role.IUT
             and method(seen) == method(forwarded)
             and seen.message.call_id == forwarded.message.call_id
-            and seen.message.cseq == forwarded.message.cseq
+            and seen.cseq == forwarded.message.cseq
             and [via.branch for via in seen.message.via] == below
         ):
             return seen

@@ -22,16 +22,11 @@ def _own_requests(facts: Facts) -> Iterator[SipSeen]:
     return (seen for seen in origins(facts).own if method(seen))
 
 
-def _branch(seen: SipSeen) -> str:
-    via = seen.message.via
-    return (via[0].branch or "") if via else ""
-
-
 def branch_marked(facts: Facts) -> Iterator[Finding]:
     """SIP-3261-8.1.1.7-01: the branch of the IUT's Via begins with the magic cookie."""
     rule = "SIP-3261-8.1.1.7-01"
     for seen in (*_own_requests(facts), *(one for one in origins(facts).forwarded if method(one))):
-        branch = _branch(seen)
+        branch = seen.branch
         if branch.lower().startswith(COOKIE):
             yield met(rule, "the branch has the cookie", seen.frame.number)
         else:
@@ -47,7 +42,7 @@ def branch_new(facts: Facts) -> Iterator[Finding]:
     rule, index = "SIP-3261-8.1.1.7-02", origins(facts)
     used: dict[str, SipSeen] = {}
     for seen in _own_requests(facts):
-        branch, kind = _branch(seen), method(seen)
+        branch, kind = seen.branch, method(seen)
         if not branch or kind == "CANCEL" or (kind == "ACK" and not _acknowledges_2xx(facts, seen)):
             continue
         earlier = used.setdefault(branch, seen)
@@ -66,8 +61,8 @@ def _acknowledges_2xx(facts: Facts, ack: SipSeen) -> bool:
         for seen in origins(facts).of_call(ack.message.call_id or "")
         if not seen.from_iut
         and status(seen) >= 200
-        and seen.message.to_tag == ack.message.to_tag
-        and (cseq := seen.message.cseq) is not None
+        and seen.tags[1] == ack.tags[1]
+        and (cseq := seen.cseq) is not None
         and cseq.method == "INVITE"
     ]
     return bool(answers) and all(code < 300 for code in answers)
@@ -130,9 +125,9 @@ def _acknowledged(facts: Facts, invite: SipSeen, refusal: SipSeen, acks: list[Si
         yield unanswered(facts, rule, reason, refusal, expected="an ACK", certain=heard(origins(facts), refusal))
         return
     ack, frames = acks[0], (acks[0].frame.number, invite.frame.number)
-    if _branch(ack) != _branch(invite):
+    if ack.branch != invite.branch:
         reason = "the ACK to a refusal is not in the transaction of its INVITE"
-        yield broken(rule, reason, *frames, expected=f"branch {_branch(invite)}", actual=f"branch {_branch(ack)}")
+        yield broken(rule, reason, *frames, expected=f"branch {invite.branch}", actual=f"branch {ack.branch}")
         return
     yield met(rule, "the ACK is in the transaction of the INVITE", *frames)
     wrong = [what for what, right in _copied(invite, refusal, ack) if not right]
@@ -151,7 +146,7 @@ def _copied(invite: SipSeen, refusal: SipSeen, ack: SipSeen) -> Iterator[tuple[s
 
 
 def _number(seen: SipSeen) -> int:
-    cseq = seen.message.cseq
+    cseq = seen.cseq
     return cseq.number if cseq is not None else -1
 
 
@@ -168,7 +163,7 @@ def cancel_answered(facts: Facts) -> Iterator[Finding]:
             (
                 seen
                 for seen in index.of_call(cancel.message.call_id or "")
-                if method(seen) == "INVITE" and not seen.from_iut and _branch(seen) == _branch(cancel)
+                if method(seen) == "INVITE" and not seen.from_iut and seen.branch == cancel.branch
             ),
             None,
         )

@@ -71,18 +71,30 @@ def _judged(facts: Facts) -> Iterator[StoreCommand]:
         pieces = _pieces(command.raw)
         if len(pieces) > 1:
             last[connection] = _OVERSIZE  # what follows is the rest of it, in pieces
+        if connection not in last and _begun_before(facts, connection):
+            last[connection] = "IDLE"  # perhaps, or in the middle of a command
         within = last.get(connection, "") in _OTHER_LINES
         if not within and command.raw.strip() and len(command.raw) < MAX_LINE:
             yield one
 
 
+def _begun_before(facts: Facts, connection: int) -> bool:
+    """Whether a connection was there before the trace: what was agreed on, or begun, on it is not known.
+
+    Its opening is then written down with the time of the first octets.
+    """
+    frames = [frame for frame in facts.trace.frames if frame.pco is Pco.STORE and frame.connection == connection]
+    first = min((frame.time_us for frame in frames if frame.kind is Kind.DATA), default=0)
+    return any(frame.kind is Kind.OPEN and frame.time_us >= first for frame in frames)
+
+
 def _utf8(facts: Facts, one: StoreCommand) -> bool:
-    """Whether the connection had asked for UTF-8 in names and quoted strings (RFC 6855 3)."""
-    return any(
+    """Whether the connection had asked for UTF-8 in names and quoted strings (RFC 6855 3, RFC 9051 6.3.1)."""
+    return _begun_before(facts, one.first.connection) or any(
         other.command.name == "ENABLE"
         and other.first.connection == one.first.connection
         and other.first.number < one.first.number
-        and any(argument.upper().startswith(b"UTF8=") for argument in other.command.arguments)
+        and any(argument.upper().startswith((b"UTF8=", b"IMAP4REV2")) for argument in other.command.arguments)
         for other in facts.commands
     )
 
@@ -146,19 +158,31 @@ def commands_written(facts: Facts) -> Iterator[Finding]:
 
 
 def mailboxes_named(facts: Facts) -> Iterator[Finding]:
-    """HIS-3501-5.1.3-01: the names of mailboxes are in modified UTF-7, and in its one form."""
+    """HIS-3501-5.1.3-01: the names of mailboxes are in modified UTF-7, and in its one form.
+
+    A name that the store itself had said is repeated as it is.
+    """
     rule = "HIS-3501-5.1.3-01"
     for one in _judged(facts):
         if _utf8(facts, one):
             continue
         for name in one.command.arguments[: _MAILBOXES.get(one.command.name, 0)]:
             right = encode_mailbox(decode_mailbox(name))
-            if right == name:
+            if right == name or _told_by_store(facts, name, one.first.number):
                 yield met(rule, f"{decode_mailbox(name)!r}", one.first.number)
             else:
                 reason = "the name of a mailbox is not in modified UTF-7"
                 frame = one.first.number
                 yield broken(rule, reason, frame, expected=f"such as {decode(right)}", actual=f"{decode(name)!r}")
+
+
+def _told_by_store(facts: Facts, name: bytes, before: int) -> bool:
+    """Whether the store had said that name of a mailbox, in a LIST perhaps (RFC 3501 7.2.2)."""
+    return any(
+        name in frame.octets
+        for frame in facts.trace.frames
+        if frame.pco is Pco.STORE and not frame.from_iut and frame.number < before
+    )
 
 
 def _objects(facts: Facts) -> Iterator[Record]:
