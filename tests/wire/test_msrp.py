@@ -273,6 +273,14 @@ def test_reading_goes_on_after_octets_that_are_no_message() -> None:
     assert events[3:] == run([good])
 
 
+def test_a_line_that_only_begins_like_a_start_line_is_skipped_too() -> None:
+    good = send(b"hi")
+    lost = [b"\xff\r\n", b"MSRP is a protocol\r\n", b"MSRP deadbeef\r\n"]
+    events = run([b"".join(lost) + good])
+    assert [event.octets for event in events[:3] if isinstance(event, Unreadable)] == lost
+    assert events[3:] == run([good])
+
+
 def test_a_stream_that_begins_in_a_message() -> None:
     octets = b"x" * 5000 + send(b"one")[:0] + b"\r\n-------abcdefgh+\r\n" + send(b"two")
     frames = MsrpFrameStream().feed(octets)
