@@ -35,7 +35,7 @@ SOURCES = {
     "reports": "cpmspec/_suite/reports",
 }
 #: data of the project's own tests, which no installed command needs
-LEFT_OUT = "fixtures/captures"
+LEFT_OUT = ("fixtures/captures/", "fixtures/corpus/wire/")
 #: what the commands cannot do without
 NEEDED = ("catalogue", "mutants", "peers", "profiles", "reference")
 #: a mutant, the requirement that it breaks, and a case that shows it
@@ -103,7 +103,7 @@ def check_content() -> None:
     for source, target in SOURCES.items():
         for path in (CHECKOUT / source).rglob("*"):
             name = path.relative_to(CHECKOUT).as_posix()
-            if path.is_file() and not is_cache(name) and not name.startswith(f"{LEFT_OUT}/"):
+            if path.is_file() and not is_cache(name) and not name.startswith(LEFT_OUT):
                 expected[target + name.removeprefix(source)] = path
     listed = (file.as_posix() for file in importlib.metadata.files("cpmspec") or ())
     found = {name for name in listed if name.startswith("cpmspec/") and not name.endswith(".pyc")}
