@@ -16,11 +16,9 @@ from typing import Any
 from cpmspec.evidence.context import Context, ServedUser
 from cpmspec.evidence.trace import Address, Frame, Kind, Pco, Role, Trace
 from cpmspec.judge.catalogue import Catalogue, load
-from cpmspec.judge.checks.common import Check
-from cpmspec.judge.facts import Facts
 from cpmspec.judge.judge import judge
 from cpmspec.judge.verdict import Judgement, Verdict
-from scene_parts import Wrapped, header_lines, sdp
+from scene_parts import Wrapped, header_lines, sdp, verdicts
 
 ROOT = Path(__file__).parents[2]
 PSI = "sip:deferred@example.com"
@@ -593,22 +591,6 @@ def delivered(scene: Scene, messages: Sequence[Sent], user: ServedUser = ALICE, 
     return session
 
 
-def verdicts(scene: Scene, checks: Sequence[Check], rule: str) -> list[Verdict]:
-    """What some checks find about one requirement, in order."""
-    facts = Facts(scene.trace())
-    return [found.verdict for check in checks for found in check(facts) if found.requirement == rule]
-
-
 __all__ = [
-    "ALICE",
-    "Scene",
-    "Sent",
-    "Session",
-    "Wrapped",
-    "acknowledge",
-    "catalogue",
-    "delivered",
-    "replace",
-    "sdp",
-    "verdicts",
-]
+    "ALICE", "Scene", "Sent", "Session", "Wrapped", "acknowledge", "catalogue", "delivered", "replace", "sdp", "verdicts",
+]  # fmt: skip

@@ -1,10 +1,18 @@
-"""What the messages of a scene are made of: header lines, the multipart of a message, session descriptions."""
+"""What the messages of a scene are made of (headers, multipart, SDP), and what checks find in a scene."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+from cpmspec.judge.checks.common import Check
+from cpmspec.judge.facts import Facts
+from cpmspec.judge.verdict import Verdict
+
+if TYPE_CHECKING:
+    from scene import Scene
 
 
 @dataclass
@@ -58,3 +66,9 @@ def sdp(path: str, **attributes: str) -> bytes:
         f"a=path:{path}",
     ]
     return "\r\n".join([*lines, *(f"a={name}:{value}" for name, value in given.items()), f"a={direction}", ""]).encode()
+
+
+def verdicts(scene: Scene, checks: Sequence[Check], rule: str) -> list[Verdict]:
+    """What some checks find about one requirement, in order."""
+    facts = Facts(scene.trace())
+    return [found.verdict for check in checks for found in check(facts) if found.requirement == rule]
