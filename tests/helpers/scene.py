@@ -592,5 +592,6 @@ def delivered(scene: Scene, messages: Sequence[Sent], user: ServedUser = ALICE, 
 
 
 __all__ = [
-    "ALICE", "Scene", "Sent", "Session", "Wrapped", "acknowledge", "catalogue", "delivered", "replace", "sdp", "verdicts",
+    "ALICE", "Scene", "Sent", "Session", "Wrapped", "acknowledge", "catalogue", "delivered", "replace", "sdp",
+    "verdicts",
 ]  # fmt: skip
