@@ -90,7 +90,7 @@ def load(folder: Path) -> Catalogue:
     """
     digest = hashlib.sha256()
     requirements: dict[str, Requirement] = {}
-    for path in sorted(folder.glob("*.toml")):
+    for path in sorted(folder.glob("*.toml"), key=lambda path: (path.name != "dlv.toml", path.name)):
         if path.name == SOURCES:
             continue
         octets = path.read_bytes()
